@@ -1,0 +1,18 @@
+-- Nothing is for everybody; pg_monitor may look.
+
+DO $$
+DECLARE
+	made regprocedure;
+BEGIN
+	FOR made IN SELECT objid FROM pg_depend d
+	             WHERE d.refclassid = 'pg_extension'::regclass AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+	               AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pgbraid')
+	LOOP
+		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', made);
+	END LOOP;
+END;
+$$;
+REVOKE ALL ON ALL TABLES IN SCHEMA pgbraid FROM PUBLIC;
+GRANT USAGE ON SCHEMA pgbraid TO pg_monitor;
+GRANT SELECT ON pgbraid.stat_flow, pgbraid.stat_worker TO pg_monitor;
+GRANT EXECUTE ON FUNCTION pgbraid.workers(), pgbraid.here(), pgbraid.slot_name(bigint) TO pg_monitor;

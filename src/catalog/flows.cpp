@@ -1,0 +1,88 @@
+#include "catalog/flows.h"
+
+#include "pg/spi.h"
+
+extern "C" {
+#include "catalog/pg_type_d.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+}
+
+namespace pgbraid::catalog {
+
+namespace {
+
+Flow flow_from(const pg::spi::Row &row)
+{
+	return {.id = row.bigint(1),
+			.name = row.text(2),
+			.publication = row.text(3),
+			.owns_publication = row.boolean(4),
+			.server = row.text(5),
+			.stream = row.text(6),
+			.subject = row.text(7),
+			.format = row.text(8),
+			.snapshot = row.text(9),
+			.message_id = row.boolean(10),
+			.replicas = row.bigint(11),
+			.owner = row.oid(12),
+			.paused = row.boolean(13),
+			.at_home = row.boolean(14),
+			.revision = row.bigint(15)};
+}
+
+constexpr char select_flows[] =
+	"SELECT id, flow, publication, owns_publication, server, stream, subject, format, snapshot, "
+	"       coalesce((options->>'message_id')::boolean, true), coalesce((options->>'replicas')::bigint, 1), "
+	"       owner::oid, paused, home = pgbraid.here(), revision "
+	"  FROM pgbraid.flows WHERE $1 IS NULL OR id = $1 ORDER BY id";
+
+}	// namespace
+
+std::string slot_name(int64 flow)
+{
+	return "pgflow_" + std::to_string(MyDatabaseId) + "_" + std::to_string(flow);
+}
+
+std::optional<std::vector<Flow>> read_flows()
+{
+	if (!pg::call([] { return OidIsValid(get_extension_oid("pgbraid", true)); }))
+		return std::nullopt;
+	std::vector<Flow> flows;
+	pg::spi::each(select_flows, {{INT8OID, 0, true}}, [&](const pg::spi::Row &row) { flows.push_back(flow_from(row)); });
+	return flows;
+}
+
+std::optional<Flow> read_flow(int64 id)
+{
+	std::optional<Flow> flow;
+	if (pg::call([] { return OidIsValid(get_extension_oid("pgbraid", true)); }))
+		pg::spi::each(select_flows, {pg::spi::bigint(id)}, [&](const pg::spi::Row &row) { flow = flow_from(row); });
+	return flow;
+}
+
+Progress read_progress(int64 flow)
+{
+	Progress progress;
+	pg::spi::each("SELECT generation, streaming FROM pgbraid.flow_progress WHERE flow = $1", {pg::spi::bigint(flow)},
+				  [&](const pg::spi::Row &row) { progress = {row.bigint(1), row.boolean(2)}; });
+	return progress;
+}
+
+void write_progress(int64 flow, const Progress &progress)
+{
+	pg::spi::execute("INSERT INTO pgbraid.flow_progress (flow, generation, streaming) VALUES ($1, $2, $3) "
+					 "ON CONFLICT (flow) DO UPDATE SET generation = $2, streaming = $3",
+					 {pg::spi::bigint(flow), pg::spi::bigint(progress.generation), pg::spi::boolean(progress.streaming)});
+}
+
+bool drop_orphan_slots(bool extension_exists)
+{
+	std::string orphan = "plugin = 'pgbraid' AND database = current_database() AND slot_name LIKE 'pgflow\\_%'";
+	if (extension_exists)
+		orphan += " AND slot_name NOT IN (SELECT pgbraid.slot_name(id) FROM pgbraid.flows)";
+	pg::spi::execute(("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active AND " + orphan).c_str());
+	return pg::spi::execute(("SELECT FROM pg_replication_slots WHERE " + orphan).c_str()) == 0;
+}
+
+}	// namespace pgbraid::catalog

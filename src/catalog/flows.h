@@ -1,0 +1,50 @@
+// The tables pgbraid.flows (what shall run) and pgbraid.flow_progress (how far a slot of ours has come). Alone knows
+// their columns. Every function needs an open transaction.
+#pragma once
+#include "pg/boundary.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pgbraid::catalog {
+
+struct Flow {
+	int64 id;
+	std::string name;
+	std::string publication;
+	bool owns_publication;	// pgflow_create made it
+	std::string server;		// empty: the setting pgbraid.nats_url
+	std::string stream;
+	std::string subject;	// template
+	std::string format;
+	std::string snapshot;	// initial, none
+	bool message_id;		// options
+	int64 replicas;
+	Oid owner;
+	bool paused;
+	bool at_home;			// false in a copy of the database that the flow was made in
+	int64 revision;			// grows with each change of the definition
+
+	bool shall_run() const { return !paused && at_home; }
+};
+
+// The name of the slot of a flow in this database; unique in the cluster.
+std::string slot_name(int64 flow);
+
+// nullopt: the extension is not installed in this database.
+std::optional<std::vector<Flow>> read_flows();
+std::optional<Flow> read_flow(int64 id);
+
+struct Progress {
+	int64 generation = 0;	// of the slot; grows each time one is made anew
+	bool streaming = false;	// the slot exists and the initial snapshot is out
+};
+Progress read_progress(int64 flow);
+void write_progress(int64 flow, const Progress &progress);
+
+// Drops our slots in this database that belong to no flow (to none at all, where the extension is gone) and that nobody
+// uses. True if none is left.
+bool drop_orphan_slots(bool extension_exists);
+
+}	// namespace pgbraid::catalog

@@ -1,0 +1,56 @@
+// Messages on their way to the stream, encoded into one buffer: what the encoder fills and the publisher sends.
+#pragma once
+#include "core/base/bytes.h"
+#include "core/flow/position.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pgbraid::core {
+
+class Batch {
+public:
+	// A view into the batch, valid while it lives unchanged. `op` is a literal.
+	struct Message {
+		std::string_view subject, id, payload;
+		Position position;
+		const char *op;
+	};
+
+	// begin .. payload() .. end: one message. A begun message can be taken back with abandon().
+	void begin(std::string_view subject, const History &history, Position position, const char *op);
+	Bytes &payload() noexcept { return bytes_; }
+	void end();
+	void abandon();
+
+	// Every commit up to this end LSN is wholly in this batch or in one before it.
+	void complete_up_to(Lsn lsn) noexcept { complete_ = lsn; }
+	Lsn complete_up_to() const noexcept { return complete_; }
+
+	// The stream must listen on this subject pattern before the batch is sent.
+	void require_subject(std::string_view pattern) { required_subjects_.emplace_back(pattern); }
+	const std::vector<std::string> &required_subjects() const noexcept { return required_subjects_; }
+
+	std::size_t size() const noexcept { return records_.size(); }
+	bool empty() const noexcept { return records_.empty(); }
+	std::size_t bytes() const noexcept { return bytes_.size(); }
+	Message operator[](std::size_t index) const;
+
+private:
+	struct Record {
+		std::size_t begin;
+		std::uint32_t subject_size, id_size;
+		std::size_t payload_size;
+		Position position;
+		const char *op;
+	};
+	Bytes bytes_;
+	std::vector<Record> records_;
+	Record open_{};
+	Lsn complete_ = 0;
+	std::vector<std::string> required_subjects_;
+};
+
+} // namespace pgbraid::core

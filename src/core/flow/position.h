@@ -1,0 +1,49 @@
+// Where an event stands in the history of a database, and the name that this gives its message.
+#pragma once
+#include "core/base/bytes.h"
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace pgbraid::core {
+
+using Lsn = std::uint64_t; // a byte position in WAL; 0 is none
+
+// (lsn of the commit record, ordinal of the change in its transaction) orders and identifies an event. The ordinal
+// counts every change before any filter, so that a changed filter does not shift it. The change's own LSN would not do:
+// one WAL record can carry many rows.
+struct Position {
+	Lsn lsn = 0;
+	std::uint64_t seq = 0;
+	auto operator<=>(const Position &) const = default;
+};
+
+// One history: the system identifier of the cluster, and an epoch that changes whenever LSNs may be used again
+// (promotion, restore, a slot made anew). "<timeline>-<slot generation>".
+struct History {
+	std::uint64_t system = 0;
+	std::string epoch;
+	bool operator==(const History &) const = default;
+};
+
+struct MessageId {
+	History history;
+	Position position;
+	bool operator==(const MessageId &) const = default;
+};
+
+// "<system id>.<epoch>.<commit lsn, 16 upper case hex digits>.<seq>": the value of Nats-Msg-Id. An id has one spelling:
+// what parses is what append_message_id() writes (no leading zeros; an epoch of printable ASCII without a dot).
+void append_message_id(Bytes &to, const History &history, Position position);
+std::optional<MessageId> parse_message_id(std::string_view text);
+
+// That many upper case hexadecimal digits, the last ones if the value has more.
+void append_hex(Bytes &to, std::uint64_t value, int digits);
+
+// "16/B374D848", as PostgreSQL prints it.
+void append_lsn(Bytes &to, Lsn lsn);
+
+} // namespace pgbraid::core

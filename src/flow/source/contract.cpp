@@ -1,0 +1,95 @@
+#include "flow/source/contract.h"
+
+extern "C" {
+#include "catalog/partition.h"
+#include "catalog/pg_publication_rel.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+}
+
+namespace pgbraid::flow {
+
+namespace {
+
+// Does the publication name the relation, its schema or an ancestor? Sets published_as. As pgoutput decides it.
+bool is_member(const Publication *publication, Oid relation, Contract &contract)
+{
+	List *ancestors = get_rel_relispartition(relation) ? get_partition_ancestors(relation) : NIL;
+	if (publication->alltables) {
+		if (publication->pubviaroot && ancestors != NIL)
+			contract.published_as = llast_oid(ancestors);
+		return true;
+	}
+	bool through_ancestor = false;
+	if (ancestors != NIL) {
+		Oid ancestor = GetTopMostAncestorInPublication(publication->oid, ancestors, nullptr);
+		through_ancestor = OidIsValid(ancestor);
+		if (through_ancestor && publication->pubviaroot)
+			contract.published_as = ancestor;
+	}
+	return through_ancestor || list_member_oid(GetRelationPublications(relation), publication->oid) ||
+		   list_member_oid(GetSchemaPublications(get_rel_namespace(relation)), publication->oid);
+}
+
+void read_lists(const Publication *publication, Contract &contract)
+{
+	HeapTuple tuple = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(contract.published_as),
+									  ObjectIdGetDatum(publication->oid));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	bool is_null;
+	Datum columns = SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prattrs, &is_null);
+	if (!is_null)
+		contract.columns = pub_collist_to_bitmapset(nullptr, columns, CurrentMemoryContext);
+	(void) SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prqual, &is_null);
+	ReleaseSysCache(tuple);
+	if (!is_null)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("publication \"%s\" has a row filter on table \"%s\"", publication->name,
+							   get_rel_name(contract.published_as)),
+						errhint("Publish the table without WHERE.")));
+}
+
+bool publishes_generated_columns([[maybe_unused]] const Publication *publication)
+{
+#if PG_VERSION_NUM >= 180000
+	return publication->pubgencols_type == PUBLISH_GENCOLS_STORED;
+#else
+	return false;
+#endif
+}
+
+}	// namespace
+
+Contract read_contract(Relation relation, const char *name, bool own_publication)
+{
+	Oid id = RelationGetRelid(relation);
+	Contract contract{};
+	contract.published_as = id;
+	Publication *publication = GetPublicationByName(name, true);
+	if (publication == nullptr) {
+		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						  errmsg("publication \"%s\" does not exist; changes of table \"%s\" are not published",
+								 name, RelationGetRelationName(relation))));
+		return contract;
+	}
+	contract.published = is_member(publication, id, contract);
+	if (!contract.published)
+		return contract;
+	contract.actions = publication->pubactions;
+	contract.generated_columns = own_publication || publishes_generated_columns(publication);
+	read_lists(publication, contract);
+	return contract;
+}
+
+bool is_sent(Form_pg_attribute attribute, const Contract &contract)
+{
+	if (attribute->attisdropped || attribute->attgenerated == 'v')
+		return false;
+	if (contract.columns != nullptr)
+		return bms_is_member(attribute->attnum, contract.columns);
+	return !attribute->attgenerated || contract.generated_columns;
+}
+
+}	// namespace pgbraid::flow

@@ -1,0 +1,196 @@
+#include "flow/source/decoder.h"
+
+#include "pg/boundary.h"
+#include "pg/compat.h"
+
+extern "C" {
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "replication/logical.h"
+#include "utils/memutils.h"
+}
+
+namespace pgbraid::flow {
+
+namespace {
+
+// The one that decodes in this process. Callbacks get no argument of ours on creation of the context.
+Decoder *active = nullptr;
+
+constexpr int new_row = 0, old_row = 1;
+
+bool is_published(const RelationPlan &plan, Operation operation)
+{
+	switch (operation) {
+		case Operation::snapshot: return plan.publishes_anything();
+		case Operation::insert: return plan.inserts;
+		case Operation::update: return plan.updates;
+		case Operation::remove: return plan.deletes;
+		case Operation::truncate: return plan.truncates;
+	}
+	return false;
+}
+
+Operation operation_of(const ReorderBufferChange *change)
+{
+	switch (change->action) {
+		case REORDER_BUFFER_CHANGE_INSERT: return Operation::insert;
+		case REORDER_BUFFER_CHANGE_UPDATE: return Operation::update;
+		default: return Operation::remove;
+	}
+}
+
+// A slot of ours is of no use to anybody else: its position is the flow's.
+void on_startup(LogicalDecodingContext *, OutputPluginOptions *options, bool is_init)
+{
+	if (active == nullptr && !is_init)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this replication slot belongs to a flow of pgbraid"),
+						errhint("Use pgflow_create to publish changes; pgoutput or test_decoding to look at them.")));
+	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
+}
+
+}	// namespace
+
+Decoder::Decoder(Encoder &encoder, RelationPlans &plans, Outlet &outlet, core::Position after)
+	: encoder_(encoder), plans_(plans), outlet_(outlet), after_(after)
+{
+	row_context_ = pg::call([] { return AllocSetContextCreate(TopMemoryContext, "pgbraid row", ALLOCSET_DEFAULT_SIZES); });
+	active = this;
+}
+
+Decoder::~Decoder()
+{
+	active = nullptr;
+}
+
+void Decoder::register_callbacks(OutputPluginCallbacks *callbacks)
+{
+	callbacks->startup_cb = on_startup;
+	callbacks->begin_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction) {
+		pg::enter([](ReorderBufferTXN *t) { active->begin(t); }, transaction);
+	};
+	callbacks->change_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, Relation relation,
+							  ReorderBufferChange *change) {
+		pg::enter([](ReorderBufferTXN *t, Relation r, ReorderBufferChange *c) { active->change(t, r, c); }, transaction,
+				  relation, change);
+	};
+	callbacks->truncate_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, int count, Relation *relations,
+								ReorderBufferChange *) {
+		pg::enter([](ReorderBufferTXN *t, int n, Relation *r) { active->truncate(t, n, r); }, transaction, count, relations);
+	};
+	callbacks->message_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, XLogRecPtr, bool transactional,
+							   const char *, Size, const char *) {
+		if (transactional)
+			active->seq_++;	// it has its place in the transaction, whether published or not
+		(void) transaction;
+	};
+	callbacks->commit_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, XLogRecPtr) {
+		pg::enter([](ReorderBufferTXN *t) { active->commit(t); }, transaction);
+	};
+}
+
+void Decoder::begin(ReorderBufferTXN *)
+{
+	seq_ = 0;
+	started_ = false;
+}
+
+void Decoder::commit(ReorderBufferTXN *transaction)
+{
+	counters_.last_commit = transaction->end_lsn;
+	outlet_.commit(transaction->end_lsn);
+}
+
+// False when the stream has the event already.
+bool Decoder::next_position(ReorderBufferTXN *transaction, core::Position *position)
+{
+	*position = {transaction->final_lsn, ++seq_};
+	if (*position <= after_)
+		return false;
+	if (!started_) {
+		encoder_.start_transaction(transaction->final_lsn, transaction->xid, transaction->xact_time.commit_time);
+		counters_.last_commit_time = transaction->xact_time.commit_time;
+		started_ = true;
+	}
+	return true;
+}
+
+RelationPlan &Decoder::plan_of(Relation relation)
+{
+	bool is_new;
+	RelationPlan *plan = plans_.get(relation, &is_new);
+	if (is_new && plan->publishes_anything())
+		outlet_.batch().require_subject(encoder_.prepare(*plan));
+	return *plan;
+}
+
+RowImage Decoder::take_apart(Relation relation, HeapTuple tuple, int which)
+{
+	if (tuple == nullptr)
+		return {};
+	TupleDesc description = RelationGetDescr(relation);
+	if (description->natts > capacity_) {
+		capacity_ = MaxHeapAttributeNumber;
+		for (int i : {new_row, old_row}) {
+			values_[i] = static_cast<Datum *>(MemoryContextAlloc(TopMemoryContext, sizeof(Datum) * (size_t) capacity_));
+			nulls_[i] = static_cast<bool *>(MemoryContextAlloc(TopMemoryContext, sizeof(bool) * (size_t) capacity_));
+		}
+	}
+	heap_deform_tuple(tuple, description, values_[which], nulls_[which]);
+	return {values_[which], nulls_[which]};
+}
+
+// An ereport of an output function ends the worker, batch and all; an exception too.
+void Decoder::emit(const RelationPlan &plan, const Change &change)
+{
+	MemoryContext caller = MemoryContextSwitchTo(row_context_);
+	encoder_.append(outlet_.batch(), plan, change);
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(row_context_);
+	counters_.events++;
+	outlet_.message_added();
+}
+
+void Decoder::change(ReorderBufferTXN *transaction, Relation relation, ReorderBufferChange *change)
+{
+	core::Position position;
+	if (!next_position(transaction, &position))
+		return;
+	const RelationPlan &plan = plan_of(relation);
+	Operation operation = operation_of(change);
+	if (!is_published(plan, operation)) {
+		counters_.filtered++;
+		return;
+	}
+	emit(plan, {.operation = operation,
+				.position = position,
+				.after = take_apart(relation, pg::tuple(change->data.tp.newtuple), new_row),
+				.before = take_apart(relation, pg::tuple(change->data.tp.oldtuple), old_row)});
+}
+
+void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relations)
+{
+	for (int i = 0; i < count; i++) {
+		core::Position position;
+		if (!next_position(transaction, &position))
+			continue;
+		const RelationPlan &plan = plan_of(relations[i]);
+		if (is_published(plan, Operation::truncate))
+			emit(plan, {.operation = Operation::truncate, .position = position, .after = {}, .before = {}});
+		else
+			counters_.filtered++;
+	}
+}
+
+void Decoder::snapshot_row(Relation relation, const RowImage &row, core::Position position)
+{
+	emit(plan_of(relation), {.operation = Operation::snapshot, .position = position, .after = row, .before = {}});
+}
+
+}	// namespace pgbraid::flow
+
+PGBRAID_EXPORT void _PG_output_plugin_init(OutputPluginCallbacks *callbacks)
+{
+	pgbraid::flow::Decoder::register_callbacks(callbacks);
+}

@@ -1,0 +1,60 @@
+// The callbacks of our output plugin: what PostgreSQL calls for each transaction and change that a slot gives.
+#pragma once
+#include "flow/source/encoder.h"
+#include "flow/source/outlet.h"
+#include "flow/source/relation.h"
+
+extern "C" {
+#include "replication/output_plugin.h"
+}
+
+#include <cstdint>
+#include <functional>
+
+namespace pgbraid::flow {
+
+class Decoder {
+public:
+	struct Counters {
+		uint64_t events = 0;
+		uint64_t filtered = 0;
+		core::Lsn last_commit = 0;
+		TimestampTz last_commit_time = 0;
+	};
+
+	// Events up to and including `after` are already in the stream.
+	Decoder(Encoder &encoder, RelationPlans &plans, Outlet &outlet, core::Position after);
+	~Decoder();
+
+	const Counters &counters() const noexcept { return counters_; }
+
+	// For the initial snapshot, which has the same way out: one row of an open table.
+	void snapshot_row(Relation relation, const RowImage &row, core::Position position);
+
+	static void register_callbacks(OutputPluginCallbacks *callbacks);
+
+private:
+	void begin(ReorderBufferTXN *transaction);
+	void change(ReorderBufferTXN *transaction, Relation relation, ReorderBufferChange *change);
+	void truncate(ReorderBufferTXN *transaction, int count, Relation *relations);
+	void commit(ReorderBufferTXN *transaction);
+
+	RelationPlan &plan_of(Relation relation);
+	RowImage take_apart(Relation relation, HeapTuple tuple, int which);
+	bool next_position(ReorderBufferTXN *transaction, core::Position *position);
+	void emit(const RelationPlan &plan, const Change &change);
+
+	Encoder &encoder_;
+	RelationPlans &plans_;
+	Outlet &outlet_;
+	core::Position after_;
+	uint64_t seq_ = 0;
+	bool started_ = false;		// the transaction has been announced to the encoder
+	MemoryContext row_context_;
+	Datum *values_[2] = {};		// new and old row, room for every column of the widest table
+	bool *nulls_[2] = {};
+	int capacity_ = 0;
+	Counters counters_;
+};
+
+}	// namespace pgbraid::flow

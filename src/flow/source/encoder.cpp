@@ -1,0 +1,174 @@
+#include "flow/source/encoder.h"
+
+#include "core/flow/json.h"
+
+extern "C" {
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+}
+
+namespace pgbraid::flow {
+
+namespace {
+
+using core::Bytes;
+
+// A value that the server did not log because it is stored out of line and did not change.
+bool is_unchanged(const ColumnPlan &column, const RowImage &row)
+{
+	return !row.is_from_table && !row.nulls[column.index] && column.type->is_varlena &&
+		   VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(row.values[column.index]));
+}
+
+// The row that has the column's value: the new one, or the old one where that carries what the new one leaves out.
+const RowImage *row_with(const ColumnPlan &column, const RowImage &row, const RowImage &other)
+{
+	if (!is_unchanged(column, row))
+		return &row;
+	if (other.values != nullptr && column.in_identity && !is_unchanged(column, other))
+		return &other;
+	return nullptr;
+}
+
+// An object of the columns that `wanted` picks. Returns how many had to be left out because they are unchanged.
+template <typename Wanted>
+int append_object(Bytes &to, const RelationPlan &plan, const RowImage &row, const RowImage &other, Wanted wanted)
+{
+	int unchanged = 0;
+	char separator = '{';
+	for (int i = 0; i < plan.column_count; i++) {
+		const ColumnPlan &column = plan.columns[i];
+		if (!wanted(column))
+			continue;
+		const RowImage *source = row_with(column, row, other);
+		if (source == nullptr) {
+			unchanged++;
+			continue;
+		}
+		to.append(separator);
+		separator = ',';
+		to.append(column.label);
+		if (source->nulls[column.index])
+			to.append("null");
+		else
+			append_value(to, column.type, source->values[column.index]);
+	}
+	to.append(separator == '{' ? "{}" : "}");
+	return unchanged;
+}
+
+void append_unchanged_names(Bytes &to, const RelationPlan &plan, const Change &change)
+{
+	char separator = '[';
+	to.append(",\"unchanged\":");
+	for (int i = 0; i < plan.column_count; i++) {
+		const ColumnPlan &column = plan.columns[i];
+		if (row_with(column, change.after, change.before) != nullptr)
+			continue;
+		to.append(separator);
+		separator = ',';
+		core::append_json_string(to, column.name);
+	}
+	to.append(']');
+}
+
+constexpr auto every_column = [](const ColumnPlan &) { return true; };
+constexpr auto key_columns = [](const ColumnPlan &column) { return column.in_key; };
+constexpr auto identity_columns = [](const ColumnPlan &column) { return column.in_identity; };
+
+void append_rows(Bytes &to, const RelationPlan &plan, const Change &change)
+{
+	to.append('[');
+	if (change.after.values != nullptr)
+		append_object(to, plan, change.after, change.before, every_column);
+	else if (change.before.values != nullptr)
+		append_object(to, plan, change.before, {}, identity_columns);
+	to.append(']');
+}
+
+}	// namespace
+
+const char *name_of(Operation operation)
+{
+	static constexpr const char *names[] = {"snapshot", "insert", "update", "delete", "truncate"};
+	return names[static_cast<int>(operation)];
+}
+
+Encoder::Encoder(Format format, core::SubjectTemplate subject, std::string database, core::History history)
+	: format_(format), template_(std::move(subject)), database_(std::move(database)), history_(std::move(history))
+{
+}
+
+void Encoder::start_transaction(core::Lsn commit_lsn, TransactionId xid, TimestampTz commit_time)
+{
+	transaction_.start(commit_lsn, xid, commit_time);
+}
+
+std::string_view Encoder::prepare(RelationPlan &plan)
+{
+	if (!template_.uses_op() && !template_.uses_key()) {
+		subject_.clear();
+		template_.render(subject_, {.database = database_, .schema = plan.schema, .table = plan.table, .op = {}, .key = {}});
+		auto *copy = static_cast<char *>(MemoryContextAlloc(plan.memory, subject_.size()));
+		memcpy(copy, subject_.data(), subject_.size());
+		plan.subject = {copy, subject_.size()};
+	}
+	pattern_ = template_.pattern({.database = database_, .schema = plan.schema, .table = plan.table, .op = {}, .key = {}});
+	return pattern_;
+}
+
+std::string_view Encoder::subject_of(const RelationPlan &plan, const Change &change)
+{
+	if (!plan.subject.empty())
+		return plan.subject;
+	key_.clear();
+	const RowImage &row = change.after.values ? change.after : change.before;
+	for (int i = 0; template_.uses_key() && row.values != nullptr && i < plan.column_count; i++) {
+		const ColumnPlan &column = plan.columns[i];
+		const RowImage *source = column.in_key ? row_with(column, row, change.before) : nullptr;
+		if (source == nullptr || source->nulls[column.index])
+			continue;
+		if (!key_.empty())
+			key_.append(',');
+		append_plain(key_, column.type, source->values[column.index]);
+	}
+	subject_.clear();
+	template_.render(subject_, {.database = database_, .schema = plan.schema, .table = plan.table,
+								.op = name_of(change.operation), .key = {key_.empty() ? "" : key_.data(), key_.size()}});
+	return subject_.view();
+}
+
+void Encoder::append_json(Bytes &to, const RelationPlan &plan, const Change &change)
+{
+	core::append_event_head(to, name_of(change.operation), plan.frame, transaction_, change.position.seq);
+	const RowImage &row = change.after.values ? change.after : change.before;
+	if (plan.has_key && row.values != nullptr) {
+		to.append(",\"key\":");
+		append_object(to, plan, row, change.before, key_columns);
+	}
+	if (change.after.values != nullptr) {
+		to.append(",\"after\":");
+		if (append_object(to, plan, change.after, change.before, every_column) > 0)
+			append_unchanged_names(to, plan, change);
+	}
+	if (change.before.values != nullptr) {
+		to.append(",\"before\":");
+		append_object(to, plan, change.before, {}, identity_columns);
+	}
+	to.append('}');
+}
+
+void Encoder::append(core::Batch &batch, const RelationPlan &plan, const Change &change)
+{
+	batch.begin(subject_of(plan, change), history_, change.position, name_of(change.operation));
+	size_t start = batch.payload().size();
+	if (format_ == Format::rows)
+		append_rows(batch.payload(), plan, change);
+	else
+		append_json(batch.payload(), plan, change);
+	convert_to_utf8(batch.payload(), start);
+	batch.end();
+}
+
+}	// namespace pgbraid::flow

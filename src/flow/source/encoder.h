@@ -1,0 +1,54 @@
+// Turns the rows of a change into messages of a batch, in the format of the flow.
+#pragma once
+#include "core/flow/batch.h"
+#include "core/flow/event.h"
+#include "core/flow/subject.h"
+#include "flow/source/relation.h"
+
+namespace pgbraid::flow {
+
+enum class Format { json, rows };
+
+enum class Operation { snapshot, insert, update, remove, truncate };
+const char *name_of(Operation operation);
+
+// A row taken apart: values and nulls by stored column. `values` null: there is no such row.
+struct RowImage {
+	const Datum *values = nullptr;
+	const bool *nulls = nullptr;
+	bool is_from_table = false;		// values stored out of line can be read; those in WAL that are unchanged can not
+};
+
+struct Change {
+	Operation operation;
+	core::Position position;
+	RowImage after, before;
+};
+
+class Encoder {
+public:
+	Encoder(Format format, core::SubjectTemplate subject, std::string database, core::History history);
+
+	void start_transaction(core::Lsn commit_lsn, TransactionId xid, TimestampTz commit_time);
+
+	// Fills in what depends on the flow in a new plan, and returns the pattern that its subjects match; the view is
+	// valid until the next call.
+	std::string_view prepare(RelationPlan &plan);
+
+	// Appends one message. An ereport leaves a begun message in the batch: call batch.abandon() before going on.
+	void append(core::Batch &batch, const RelationPlan &plan, const Change &change);
+
+private:
+	std::string_view subject_of(const RelationPlan &plan, const Change &change);
+	void append_json(core::Bytes &to, const RelationPlan &plan, const Change &change);
+
+	Format format_;
+	core::SubjectTemplate template_;
+	std::string database_;
+	core::History history_;
+	core::TransactionFrame transaction_;
+	core::Bytes subject_, key_;		// members, since an ereport would skip the destructors of locals
+	std::string pattern_;
+};
+
+}	// namespace pgbraid::flow

@@ -1,0 +1,24 @@
+#include "pg/prelude.h"
+
+#include "flow/source/outlet.h"
+
+#include "settings/settings.h"
+
+namespace pgbraid::flow {
+
+void Outlet::flush()
+{
+	if (batch_->empty() && batch_->required_subjects().empty())
+		return;
+	auto next = std::make_unique<core::Batch>();
+	publisher_.submit(std::exchange(batch_, std::move(next)));
+}
+
+void Outlet::submit_and_wait()
+{
+	flush();
+	while (publisher_.progress().unacknowledged_bytes > settings::flow_memory())
+		wait_();
+}
+
+}	// namespace pgbraid::flow

@@ -1,0 +1,52 @@
+// Where events leave the decoder: gathers messages into batches and hands them to the publisher, and waits when too much
+// is unacknowledged.
+#pragma once
+#include "core/flow/batch.h"
+#include "nats/publisher.h"
+
+#include <functional>
+#include <memory>
+
+namespace pgbraid::flow {
+
+class Outlet {
+public:
+	// `wait` sleeps until the publisher may have made room, and may throw.
+	Outlet(nats::Publisher &publisher, std::function<void()> wait) : publisher_(publisher), wait_(std::move(wait)) {}
+
+	core::Batch &batch() noexcept { return *batch_; }
+
+	// After each message: passes the batch on when it is big enough, and then waits for room.
+	void message_added()
+	{
+		if (batch_->bytes() >= batch_bytes)
+			submit_and_wait();
+	}
+
+	// Every commit up to this end LSN has been encoded. Nothing is sent for it alone.
+	void commit(core::Lsn end_lsn) noexcept
+	{
+		committed_ = end_lsn;
+		batch_->complete_up_to(end_lsn);
+	}
+
+	// Passes on what there is; before every sleep.
+	void flush();
+
+	// The end of the last commit that was encoded; 0 before the first.
+	core::Lsn committed() const noexcept { return committed_; }
+
+	// Nothing is waiting here or in the publisher.
+	bool is_empty() const { return batch_->empty() && publisher_.progress().unacknowledged_messages == 0; }
+
+private:
+	static constexpr size_t batch_bytes = 64 * 1024;
+	void submit_and_wait();
+
+	nats::Publisher &publisher_;
+	std::function<void()> wait_;
+	std::unique_ptr<core::Batch> batch_ = std::make_unique<core::Batch>();
+	core::Lsn committed_ = 0;
+};
+
+}	// namespace pgbraid::flow

@@ -1,0 +1,180 @@
+#include "flow/source/relation.h"
+
+#include "core/flow/event.h"
+#include "core/flow/json.h"
+#include "flow/source/contract.h"
+#include "pg/boundary.h"
+
+extern "C" {
+#include "access/htup_details.h"
+#include "nodes/bitmapset.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+}
+
+#include <algorithm>
+
+namespace pgbraid::flow {
+
+namespace {
+
+struct Slot {
+	Oid relation;
+	RelationPlan *plan;
+};
+
+HTAB *plans = nullptr;	// Oid -> Slot; global, since invalidation callbacks can't be unregistered
+
+template <typename F>
+void for_each_plan(F &&f)
+{
+	HASH_SEQ_STATUS scan;
+	hash_seq_init(&scan, plans);
+	while (auto *slot = static_cast<Slot *>(hash_seq_search(&scan)))
+		if (slot->plan != nullptr)
+			f(*slot->plan);
+}
+
+// Only marks: a plan may be in use when the invalidation arrives.
+void invalidate_relation(Datum, Oid relation)
+{
+	for_each_plan([=](RelationPlan &plan) {
+		if (relation == InvalidOid || plan.relation == relation || plan.published_as == relation)
+			plan.valid = false;
+	});
+}
+
+void invalidate_all(Datum, int, uint32)
+{
+	for_each_plan([](RelationPlan &plan) { plan.valid = false; });
+}
+
+void create_cache()
+{
+	HASHCTL control = {};
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(Slot);
+	control.hcxt = TopMemoryContext;
+	plans = hash_create("pgbraid relation plans", 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(invalidate_relation, 0);
+	for (auto cache : {PUBLICATIONOID, PUBLICATIONNAME, PUBLICATIONRELMAP, PUBLICATIONNAMESPACEMAP, NAMESPACEOID})
+		CacheRegisterSyscacheCallback(cache, invalidate_all, 0);
+}
+
+// The columns of an index, as attribute numbers of its table; null without one.
+Bitmapset *index_columns(Oid index)
+{
+	if (!OidIsValid(index))
+		return nullptr;
+	Bitmapset *columns = nullptr;
+	Relation relation = RelationIdGetRelation(index);
+	if (!RelationIsValid(relation))
+		return nullptr;
+	for (int i = 0; i < relation->rd_index->indnkeyatts; i++)
+		columns = bms_add_member(columns, relation->rd_index->indkey.values[i]);
+	RelationClose(relation);
+	return columns;
+}
+
+std::string_view keep(std::string_view text)
+{
+	auto *copy = static_cast<char *>(palloc(text.size() + 1));
+	memcpy(copy, text.data(), text.size());
+	copy[text.size()] = '\0';
+	return {copy, text.size()};
+}
+
+}	// namespace
+
+RelationPlans::RelationPlans(const PlanOptions &options) : options_(options)
+{
+	pg::call([] {
+		if (plans == nullptr)
+			create_cache();
+	});
+}
+
+RelationPlan *RelationPlans::get(Relation relation, bool *is_new)
+{
+	Oid id = RelationGetRelid(relation);
+	bool found;
+	auto *slot = static_cast<Slot *>(hash_search(plans, &id, HASH_ENTER, &found));
+	if (!found)
+		slot->plan = nullptr;
+	*is_new = slot->plan == nullptr || !slot->plan->valid;
+	if (*is_new) {
+		if (slot->plan != nullptr)
+			MemoryContextDelete(std::exchange(slot->plan, nullptr)->memory);
+		slot->plan = make(relation);	// may take long and meet invalidations: they find no plan
+	}
+	return slot->plan;
+}
+
+RelationPlan *RelationPlans::make(Relation relation)
+{
+	MemoryContext memory = AllocSetContextCreate(TopMemoryContext, "pgbraid relation plan", ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(memory);
+	auto *plan = static_cast<RelationPlan *>(palloc0(sizeof(RelationPlan)));
+	plan->memory = memory;
+	plan->relation = plan->published_as = RelationGetRelid(relation);
+	plan->valid = true;
+	Contract contract = read_contract(relation, options_.publication, options_.own_publication);
+	if (contract.published) {
+		plan->published_as = contract.published_as;
+		plan->inserts = contract.actions.pubinsert;
+		plan->updates = contract.actions.pubupdate;
+		plan->deletes = contract.actions.pubdelete;
+		plan->truncates = contract.actions.pubtruncate;
+		describe(*plan, relation, contract);
+	}
+	MemoryContextSwitchTo(caller);
+	return plan;
+}
+
+void RelationPlans::describe(RelationPlan &plan, Relation stored, const Contract &contract)
+{
+	Relation published = plan.published_as == plan.relation ? stored : RelationIdGetRelation(plan.published_as);
+	plan.schema = keep(get_namespace_name(RelationGetNamespace(published)));
+	plan.table = keep(RelationGetRelationName(published));
+	scratch_.clear();
+	core::append_table_frame(scratch_, plan.schema, plan.table);
+	plan.frame = keep(scratch_.view());
+	plan_columns(plan, stored, published, contract);
+	if (published != stored)
+		RelationClose(published);
+	if (options_.sort_columns)
+		std::sort(plan.columns, plan.columns + plan.column_count,
+				  [](const ColumnPlan &a, const ColumnPlan &b) { return a.name < b.name; });
+}
+
+void RelationPlans::plan_columns(RelationPlan &plan, Relation stored, Relation published, const Contract &contract)
+{
+	TupleDesc attributes = RelationGetDescr(published);
+	plan.whole_row_identity = stored->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
+	Bitmapset *identity = index_columns(RelationGetReplicaIndex(stored));
+	Bitmapset *key = plan.whole_row_identity ? index_columns(stored->rd_pkindex) : identity;
+	plan.columns = static_cast<ColumnPlan *>(palloc0(sizeof(ColumnPlan) * (attributes->natts + 1)));
+	for (int i = 0; i < attributes->natts; i++) {
+		Form_pg_attribute attribute = TupleDescAttr(attributes, i);
+		if (!is_sent(attribute, contract))
+			continue;
+		// A partition may keep its columns in another order than its root.
+		int number = stored == published ? i + 1 : get_attnum(plan.relation, NameStr(attribute->attname));
+		scratch_.clear();
+		core::append_json_string(scratch_, NameStr(attribute->attname));
+		scratch_.append(':');
+		plan.columns[plan.column_count++] = {.name = keep(NameStr(attribute->attname)),
+											 .label = keep(scratch_.view()),
+											 .index = number - 1,
+											 .type = plan_type(attribute->atttypid),
+											 .in_key = bms_is_member(number, key),
+											 .in_identity = plan.whole_row_identity || bms_is_member(number, identity)};
+		plan.has_key = plan.has_key || bms_is_member(number, key);
+	}
+}
+
+}	// namespace pgbraid::flow

@@ -1,0 +1,66 @@
+// What is known of a table that changes come from: whether its publication lets them out, under which name and subject,
+// and how each column is encoded. Found in the catalog as it was when the change was made, and kept until that changes.
+#pragma once
+#include "flow/source/value.h"
+
+extern "C" {
+#include "utils/rel.h"
+}
+
+#include <string_view>
+
+namespace pgbraid::flow {
+
+struct Contract;
+
+struct ColumnPlan {
+	std::string_view name;
+	std::string_view label;		// "name":
+	int index;					// in the tuple as stored
+	TypePlan *type;
+	bool in_key;				// of the replica identity; of the primary key where the identity is the whole row
+	bool in_identity;			// part of what the old row carries
+};
+
+struct RelationPlan {
+	Oid relation, published_as;
+	bool valid;
+	MemoryContext memory;			// holds the plan and all it points to
+	bool inserts, updates, deletes, truncates;	// published
+	bool has_key;
+	bool whole_row_identity;		// REPLICA IDENTITY FULL
+	std::string_view schema, table;	// as published: of the root of a partition tree, if the publication says so
+	std::string_view frame;			// "schema":"...","table":"..."
+	std::string_view subject;		// empty where it depends on the event
+	int column_count;
+	ColumnPlan *columns;			// in the order in which they are encoded
+
+	bool publishes_anything() const { return inserts || updates || deletes || truncates; }
+};
+
+// How the plans of one flow are made.
+struct PlanOptions {
+	const char *publication;
+	bool own_publication;		// made by pgflow_create: generated columns are part of the row
+	bool sort_columns;			// by name, for format rows
+};
+
+class RelationPlans {
+public:
+	// Registers for invalidations; once per process.
+	explicit RelationPlans(const PlanOptions &options);
+
+	// The plan of an open relation, made anew if there is none or the catalog has changed; `is_new` tells. It stays until
+	// the next call. Needs a snapshot to read catalogs with; may ereport.
+	RelationPlan *get(Relation relation, bool *is_new);
+
+private:
+	RelationPlan *make(Relation relation);
+	void describe(RelationPlan &plan, Relation stored, const Contract &contract);
+	void plan_columns(RelationPlan &plan, Relation stored, Relation published, const Contract &contract);
+
+	PlanOptions options_;
+	core::Bytes scratch_;	// a member, since an ereport would skip the destructor of a local
+};
+
+}	// namespace pgbraid::flow

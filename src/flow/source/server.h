@@ -1,0 +1,14 @@
+// Where a flow publishes to: the foreign server and user mapping it names, or the setting pgbraid.nats_url.
+#pragma once
+#include "nats/connection.h"
+#include "pg/boundary.h"
+
+#include <string>
+
+namespace pgbraid::flow {
+
+// `server` empty: pgbraid.nats_url. `user` is whose user mapping counts (PUBLIC's otherwise). In an open transaction.
+// Throws 42704 with a hint for a server that does not exist.
+nats::ConnectionOptions connection_options(const std::string &server, Oid user);
+
+}	// namespace pgbraid::flow

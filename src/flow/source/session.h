@@ -1,0 +1,73 @@
+// One life of a flow worker: from its definition to the stream.
+#pragma once
+#include "catalog/flows.h"
+#include "flow/source/decoder.h"
+#include "flow/source/slot.h"
+#include "nats/publisher.h"
+#include "pg/wait.h"
+
+#include <deque>
+#include <optional>
+
+namespace pgbraid::flow {
+
+class Session {
+public:
+	explicit Session(catalog::Flow flow);
+	~Session();
+
+	[[noreturn]] void run();
+
+	// Sleeps until WAL is on disk up to `lsn`, doing meanwhile what there is to do.
+	void wait_for_wal(core::Lsn lsn);
+
+	// Stops the publisher's thread, or leaves it to itself when it takes too long.
+	void stop_publisher() noexcept { publisher_.stop(std::chrono::milliseconds{200}); }
+
+private:
+	void set_up_slot();
+	void make_slot();
+	void send_snapshot(core::Lsn lsn);
+	void wait_for_stream();
+	core::Position stored_position() const;
+	[[noreturn]] void give_up_lost(const char *reason);
+	[[noreturn]] void decode();
+
+	void sleep(long timeout_ms);
+	void service();
+	void report(const nats::Publisher::Progress &progress);
+	void report_trouble(const nats::Publisher::Progress &progress);
+	void confirm(const nats::Publisher::Progress &progress);
+	void note_lag(core::Lsn safe);
+	core::Lsn safe_position(const nats::Publisher::Progress &progress) const;
+	long idle_timeout() const;
+
+	catalog::Flow flow_;
+	std::string slot_name_;
+	std::string database_;
+	catalog::Progress progress_;
+	int event_fd_;
+	pg::Waiter waiter_;
+	nats::Publisher publisher_;
+	Outlet outlet_;
+	std::optional<Encoder> encoder_;
+	std::optional<RelationPlans> plans_;
+	std::optional<Decoder> decoder_;
+	std::optional<SlotReader> reader_;
+
+	bool between_records_ = false;	// no transaction is half handed over
+	unsigned configuration_;
+	Decoder::Counters reported_;
+	uint64_t reported_errors_ = 0, reported_retries_ = 0, reported_published_ = 0;
+	struct Commit {
+		core::Lsn lsn;
+		TimestampTz time;
+	};
+	std::deque<Commit> unacknowledged_commits_;	// some of them
+	bool was_healthy_ = false;
+	TimestampTz stable_at_ = 0;		// 0 once earlier failures are forgotten
+	TimestampTz next_save_ = 0;
+	core::Lsn saved_ = 0;
+};
+
+}	// namespace pgbraid::flow

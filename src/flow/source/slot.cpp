@@ -1,0 +1,147 @@
+#include "flow/source/slot.h"
+
+#include "pg/compat.h"
+#include "pg/spi.h"
+
+extern "C" {
+#include "access/xact.h"
+#include "access/xlog_internal.h"
+#include "access/xlogutils.h"
+#include "replication/decode.h"
+#include "replication/logical.h"
+#include "replication/slot.h"
+#include "replication/snapbuild.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/snapmgr.h"
+}
+
+namespace pgbraid::flow {
+
+namespace {
+
+constexpr char plugin[] = "pgbraid";
+
+WaitForWal wait_for_wal = nullptr;
+
+// read_local_xlog_page would poll every millisecond for what is not there yet.
+int read_page(XLogReaderState *reader, XLogRecPtr page, int length, XLogRecPtr record, char *to)
+{
+	pg::enter([](XLogRecPtr lsn) { wait_for_wal(lsn); }, page + (XLogRecPtr) length);
+	return read_local_xlog_page(reader, page, length, record, to);
+}
+
+XLogReaderRoutine *reader_routine()
+{
+	static XLogReaderRoutine routine = {read_page, wal_segment_open, wal_segment_close};
+	return &routine;
+}
+
+// Our output plugin never writes through PostgreSQL.
+void no_write(LogicalDecodingContext *, XLogRecPtr, TransactionId, bool)
+{
+}
+
+}	// namespace
+
+SlotState find_slot(const std::string &name)
+{
+	SlotState state = SlotState::missing;
+	pg::spi::each("SELECT restart_lsn IS NULL OR wal_status = 'lost' FROM pg_replication_slots WHERE slot_name = $1",
+				  {pg::spi::text(name)}, [&](const pg::spi::Row &row) {
+					  state = row.boolean(1) ? SlotState::invalidated : SlotState::usable;
+				  });
+	return state;
+}
+
+void allow_own_plugin()
+{
+	pg::call([] {
+		if (GetConfigOption("output_plugin_libraries", true, false) != nullptr)
+			SetConfigOption("output_plugin_libraries", plugin, PGC_SUSET, PGC_S_SESSION);
+	});
+}
+
+core::Lsn create_slot(const std::string &name, WaitForWal wait)
+{
+	wait_for_wal = wait;
+	return pg::call([&] {
+		XactIsoLevel = XACT_REPEATABLE_READ;	// what the slot's snapshot is good for
+		CheckLogicalDecodingRequirements();
+		pg::create_ephemeral_slot(name.c_str());
+		auto *context = CreateInitDecodingContext(plugin, NIL, true, InvalidXLogRecPtr, reader_routine(), no_write, no_write,
+												  nullptr);
+		DecodingContextFindStartpoint(context);
+		// The last record read has told which transactions run: nothing decoded later commits before it.
+		XLogRecPtr position = context->reader->ReadRecPtr;
+		RestoreTransactionSnapshot(SnapBuildInitialSnapshot(context->snapshot_builder), MyProc);
+		FreeDecodingContext(context);
+		return position;
+	});
+}
+
+void keep_slot()
+{
+	pg::call([] {
+		ReplicationSlotPersist();
+		ReplicationSlotRelease();
+	});
+}
+
+void drop_slot(const std::string &name)
+{
+	pg::call([&] { ReplicationSlotDrop(name.c_str(), true); });
+}
+
+SlotReader::SlotReader(const std::string &name, WaitForWal wait)
+{
+	wait_for_wal = wait;
+	context_ = pg::call([&] {
+		CheckLogicalDecodingRequirements();
+		pg::acquire_slot(name.c_str());
+		auto *context = CreateDecodingContext(InvalidXLogRecPtr, NIL, false, reader_routine(), no_write, no_write, nullptr);
+		XLogBeginRead(context->reader, MyReplicationSlot->data.restart_lsn);
+		InvalidateSystemCaches();
+		return context;
+	});
+}
+
+void SlotReader::read()
+{
+	pg::call([&] {
+		char *error = nullptr;
+		XLogRecord *record = XLogReadRecord(context_->reader, &error);
+		if (error != nullptr)
+			ereport(ERROR, (errcode_for_file_access(), errmsg("could not read WAL: %s", error)));
+		if (record != nullptr)
+			LogicalDecodingProcessRecord(context_, context_->reader);
+	});
+}
+
+core::Lsn SlotReader::end() const noexcept
+{
+	return context_->reader->EndRecPtr;
+}
+
+core::Lsn SlotReader::confirmed() const noexcept
+{
+	return MyReplicationSlot->data.confirmed_flush;
+}
+
+void SlotReader::confirm(core::Lsn lsn)
+{
+	if (lsn <= confirmed())
+		return;
+	pg::call([&] {
+		LogicalConfirmReceivedLocation(lsn);
+		ReplicationSlotMarkDirty();
+	});
+}
+
+void SlotReader::save()
+{
+	pg::call([] { ReplicationSlotSave(); });
+}
+
+}	// namespace pgbraid::flow

@@ -1,0 +1,137 @@
+#include "nats/link.h"
+
+#include "nats/error.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <system_error>
+#include <unistd.h>
+
+namespace pgbraid::nats {
+namespace {
+
+// A peer that vanished without a word is noticed by the kernel, so that no thread has to ask.
+void watch_peer(int socket)
+{
+	int on = 1, idle = 10, interval = 5, probes = 3, unacknowledged = 20000;
+	setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+	setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+	setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+#ifdef TCP_USER_TIMEOUT
+	setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof unacknowledged);
+#endif
+}
+
+natsStatus attach(void **user_data, void *loop, natsConnection *connection, natsSock socket)
+{
+	auto link = static_cast<Link *>(loop);
+	link->connection = connection;
+	link->original = socket;
+	fcntl(socket, F_SETFD, FD_CLOEXEC);
+	watch_peer(socket);
+	link->socket = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+	*user_data = link;
+	return link->socket >= 0 ? NATS_OK : NATS_ERR;
+}
+
+natsStatus want_read(void *user_data, bool add)
+{
+	auto link = static_cast<Link *>(user_data);
+	if (!add) {
+		shutdown(link->socket, SHUT_RDWR);
+		link->gone = true;
+#if NATS_VERSION_NUMBER >= 0x030b00
+		natsConnection_ProcessCloseEvent(&link->original);
+#endif
+	}
+	return NATS_OK;
+}
+
+natsStatus want_write(void *user_data, bool add)
+{
+	static_cast<Link *>(user_data)->writing = add;
+	return NATS_OK;
+}
+
+natsStatus detach([[maybe_unused]] void *user_data)
+{
+#if NATS_VERSION_NUMBER >= 0x030b00
+	natsConnection_ProcessDetachedEvent(static_cast<Link *>(user_data)->connection);
+#endif
+	return NATS_OK;
+}
+
+void on_error(natsConnection *, natsSubscription *, natsStatus status, void *closure)
+{
+	if (status != NATS_NOT_PERMITTED && status != NATS_CONNECTION_AUTH_FAILED)
+		return;
+	auto link = static_cast<Link *>(closure);
+	const char *text = nats_GetLastError(nullptr);
+	std::string_view reason = text != nullptr && *text != '\0' ? text : natsStatus_GetText(status);
+	{
+		std::lock_guard lock(link->mutex);
+		link->complaint = permission_error(reason);
+	}
+	link->wake();
+	if (link->events.error)
+		link->events.error(reason);
+}
+
+void on_closed(natsConnection *connection, void *closure)
+{
+	auto link = static_cast<Link *>(closure);
+	const char *text = nullptr;
+	natsStatus status = natsConnection_GetLastError(connection, &text);
+	std::string reason = text != nullptr && *text != '\0' ? text : status != NATS_OK ? natsStatus_GetText(status) : "";
+	std::shared_ptr<Link> last;
+	{
+		std::lock_guard lock(link->mutex);
+		link->close_reason = reason;
+		last = std::move(link->last_callback);
+	}
+	link->wake();
+	if (link->events.lost)
+		link->events.lost(reason);
+}
+
+}	// namespace
+
+Link::Link() : wake_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))
+{
+	if (wake_fd < 0)
+		throw std::system_error(errno, std::generic_category(), "eventfd");
+}
+
+Link::~Link()
+{
+	::close(wake_fd);
+	if (socket >= 0)
+		::close(socket);
+}
+
+void Link::wake() noexcept
+{
+	[[maybe_unused]] int result = eventfd_write(wake_fd, 1);
+}
+
+void Link::drain() noexcept
+{
+	eventfd_t count;
+	[[maybe_unused]] int result = eventfd_read(wake_fd, &count);
+}
+
+natsStatus Link::listen(natsOptions *options, const std::shared_ptr<Link> &link)
+{
+	natsStatus status = natsOptions_SetEventLoop(options, link.get(), attach, want_read, want_write, detach);
+	if (status == NATS_OK)
+		status = natsOptions_SetErrorHandler(options, on_error, link.get());
+	if (status == NATS_OK)
+		status = natsOptions_SetClosedCB(options, on_closed, link.get());
+	return status;
+}
+
+}	// namespace pgbraid::nats

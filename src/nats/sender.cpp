@@ -1,0 +1,299 @@
+#include "nats/sender.h"
+
+#include "core/base/backoff.h"
+#include "nats/attempt.h"
+
+#include <algorithm>
+#include <nats/nats.h>
+#include <poll.h>
+
+namespace pgbraid::nats {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::size_t most_asked = 16;		// acknowledgements under way: bounds what waits within the server
+constexpr std::size_t write_size = 64 << 10;	// for one system call
+constexpr int most_attempts = 4;			// connection attempts left behind
+constexpr milliseconds attempt_slack{5000};	// for the name server
+
+milliseconds until(std::chrono::steady_clock::time_point when)
+{
+	auto left = std::min<std::chrono::nanoseconds>(when - std::chrono::steady_clock::now(), std::chrono::minutes(1));
+	return std::max(std::chrono::ceil<milliseconds>(left), milliseconds(0));
+}
+
+}	// namespace
+
+Sender::Sender(std::shared_ptr<Mailbox> mailbox, PublisherOptions options)
+	: mailbox_(std::move(mailbox)), options_(std::move(options)), outbox_(options_.history),
+	  random_(static_cast<unsigned>(Clock::now().time_since_epoch().count())), stride_(options_.ack_messages)
+{
+}
+
+void Sender::run() noexcept
+{
+	try {
+		live();
+	} catch (const std::bad_alloc &) {
+		suffer({{sqlstate::out_of_memory, "out of memory while publishing to NATS"}, Remedy::give_up});
+	} catch (const std::exception &exception) {
+		suffer({{"XX000", std::string("publishing to NATS failed: ") + exception.what()}, Remedy::give_up});
+	}
+	mailbox_->use(nullptr);
+	connection_.reset();
+}
+
+void Sender::live()
+{
+	while (!mailbox_->stopping()) {
+		auto trouble = connection_ ? round() : connect();
+		if (!trouble || mailbox_->stopping())
+			continue;
+		suffer(*trouble);
+		if (trouble->remedy == Remedy::give_up)
+			return;
+		pause();
+		progress_.retries++;
+	}
+}
+
+void Sender::suffer(Trouble trouble)
+{
+	failures_++;
+	stride_ = 1;
+	progress_.error = std::move(trouble.error);
+	progress_.errors++;
+	progress_.healthy = false;
+	if (trouble.remedy == Remedy::give_up)
+		progress_.state = Publisher::State::broken;
+	if (connection_ && (trouble.remedy != Remedy::resume || connection_->closed())) {
+		mailbox_->use(nullptr);
+		connection_.reset();
+		progress_.connected_url.clear();
+		if (trouble.remedy != Remedy::give_up)
+			progress_.state = Publisher::State::connecting;
+	}
+	changed_ = true;
+	show();
+}
+
+void Sender::pause()
+{
+	auto jitter = static_cast<std::uint32_t>(random_()) << 1;
+	auto end = Clock::now() + core::backoff(failures_, options_.retry_delay, options_.retry_delay_max, jitter);
+	while (!mailbox_->stopping() && Clock::now() < end && !(connection_ && connection_->closed())) {
+		pollfd fd{mailbox_->wake_fd(), POLLIN, 0};
+		if (connection_)
+			connection_->pump(until(end), mailbox_->wake_fd());
+		else
+			poll(&fd, 1, static_cast<int>(until(end).count()));
+		mailbox_->drain();
+	}
+}
+
+Sender::Maybe Sender::connect()
+{
+	auto &options = options_.connection;
+	auto end = Clock::now() + options.timeout * std::max<std::size_t>(options.urls.size(), 1) + attempt_slack;
+	if (mailbox_->threads() > most_attempts)
+		return Trouble{{sqlstate::connection_away, "connections to NATS at " + printable(options.urls) + " hang"}};
+	Attempt attempt(mailbox_, options);
+	while (!attempt.finished()) {
+		if (mailbox_->stopping())
+			return std::nullopt;
+		if (Clock::now() >= end)
+			return Trouble{{sqlstate::connection_away, "NATS at " + printable(options.urls) + " does not answer"}};
+		pollfd fd{mailbox_->wake_fd(), POLLIN, 0};
+		poll(&fd, 1, static_cast<int>(until(end).count()));
+		mailbox_->drain();
+	}
+	auto result = attempt.result();
+	if (!result.ok())
+		return Trouble{result.error()};
+	connection_ = std::move(*result);
+	mailbox_->use(connection_);
+	return std::nullopt;
+}
+
+// Finds the end of the stream, then sends what follows it. Ends with trouble or when asked to stop.
+Sender::Maybe Sender::round()
+{
+	if (auto trouble = resume())
+		return trouble;
+	while (!mailbox_->stopping()) {
+		take();
+		auto trouble = collect();
+		if (!trouble)
+			trouble = send();
+		show();
+		if (trouble) {
+			refused_ = refused_ || !connection_->closed();
+			return trouble;
+		}
+		wait();
+	}
+	return std::nullopt;
+}
+
+Sender::Maybe Sender::resume()
+{
+	if (auto ensured = ensure_stream(*connection_, options_.stream); !ensured.ok())
+		return trouble(ensured.error());
+	auto tail = read_tail(*connection_, options_.stream.name, options_.message_id ? "Nats-Msg-Id" : "Pgbraid-Id");
+	if (!tail.ok())
+		return trouble(tail.error());
+	if (auto resumed = outbox_.resume(*tail); !resumed.ok())
+		return Trouble{resumed.error(), Remedy::give_up};
+	begin_round(*tail);
+	return std::nullopt;
+}
+
+void Sender::begin_round(const core::StreamTail &tail)
+{
+	round_++;
+	asked_.clear();
+	since_asked_messages_ = since_asked_bytes_ = 0;
+	last_life_ = Clock::now();
+	// Those of earlier rounds. The server answers in order, so none of them can come later, except for
+	// acknowledgements, which tell their round.
+	while (connection_->next_answer()) {
+	}
+	connection_->complaint();
+	if (!progress_.tail)
+		progress_.tail = tail;
+	progress_.state = Publisher::State::ready;
+	progress_.connected_url = connection_->connected_url();
+	progress_.healthy = !refused_;
+	if (outbox_.unacknowledged_messages() == 0)
+		failures_ = 0;
+	changed_ = true;
+	show();
+}
+
+Sender::Maybe Sender::send()
+{
+	connection_->flush();
+	std::size_t written = 0;
+	while (!connection_->closed() && can_send() && written < write_size && (written > 0 || !connection_->writing())) {
+		auto next = outbox_.next();
+		auto &message = next->message;
+		if (next->first_of_batch) {
+			if (auto trouble = widen(*next->batch))
+				return trouble;
+		}
+		if (auto trouble = check(message))
+			return trouble;
+		written += message.subject.size() + message.id.size() + message.payload.size();
+		since_asked_messages_++;
+		since_asked_bytes_ += message.payload.size();
+		if (auto trouble = publish(*next, must_ask(*next)))
+			return trouble;
+		outbox_.sent();
+	}
+	connection_->flush();
+	if (written > 0)		// all that was written before has been taken
+		last_life_ = Clock::now();
+	return std::nullopt;
+}
+
+bool Sender::must_ask(const core::Outbox::Next &next) const
+{
+	auto sent = outbox_.sent_sequence() - outbox_.acknowledged_sequence();
+	bool last = outbox_.unacknowledged_messages() - sent == 1 && !mailbox_->waiting();
+	return (last && next.last_of_batch) || since_asked_messages_ >= std::min(stride_, options_.ack_messages) ||
+		since_asked_bytes_ >= options_.ack_bytes;
+}
+
+bool Sender::can_send() const
+{
+	return asked_.size() < most_asked && outbox_.next();
+}
+
+Sender::Maybe Sender::widen(const core::Batch &batch)
+{
+	auto &subjects = options_.stream.subjects;
+	auto before = subjects.size();
+	for (auto &pattern : batch.required_subjects()) {
+		if (std::find(subjects.begin(), subjects.end(), pattern) == subjects.end())
+			subjects.push_back(pattern);
+	}
+	if (subjects.size() == before)
+		return std::nullopt;
+	auto ensured = ensure_stream(*connection_, options_.stream);
+	last_life_ = Clock::now();
+	return ensured.ok() ? std::nullopt : Maybe(trouble(ensured.error()));
+}
+
+Sender::Maybe Sender::publish(const core::Outbox::Next &next, bool ask)
+{
+	auto &message = next.message;
+	subject_ = message.subject;
+	number_ = std::to_string(next.expected_sequence);
+	id_ = message.id;
+	if (ask)
+		reply_ = connection_->reply_prefix() + std::to_string(round_) + "-" + std::to_string(next.expected_sequence + 1);
+	natsMsg *made = nullptr;
+	natsStatus status = natsMsg_Create(&made, subject_.c_str(), ask ? reply_.c_str() : nullptr, message.payload.data(),
+									   static_cast<int>(message.payload.size()));
+	if (status == NATS_OK)
+		status = natsMsgHeader_Set(made, options_.message_id ? "Nats-Msg-Id" : "Pgbraid-Id", id_.c_str());
+	if (status == NATS_OK)
+		status = natsMsgHeader_Set(made, "Nats-Expected-Last-Sequence", number_.c_str());
+	if (status == NATS_OK && options_.op_header)
+		status = natsMsgHeader_Set(made, "Pgbraid-Op", message.op);
+	if (status == NATS_OK)
+		status = natsConnection_PublishMsg(connection_->handle(), made);
+	natsMsg_Destroy(made);
+	if (status == NATS_NO_MEMORY)
+		throw std::bad_alloc();
+	if (status == NATS_MAX_PAYLOAD)
+		return too_large(message);
+	if (status != NATS_OK)
+		return trouble({sqlstate::connection_failure, std::string("could not publish to NATS: ") +
+						natsStatus_GetText(status)});
+	if (ask) {
+		asked_.push_back({next.expected_sequence + 1, Clock::now()});
+		since_asked_messages_ = since_asked_bytes_ = 0;
+	}
+	return std::nullopt;
+}
+
+void Sender::take()
+{
+	if (!mailbox_->waiting())
+		return;
+	for (auto &batch : mailbox_->take())
+		outbox_.add(std::move(batch));
+	changed_ = true;
+}
+
+void Sender::show()
+{
+	if (!changed_ && progress_.acknowledged_messages == outbox_.acknowledged_messages())
+		return;
+	progress_.acknowledged_messages = outbox_.acknowledged_messages();
+	progress_.complete_up_to = outbox_.complete_up_to();
+	progress_.unacknowledged_bytes = outbox_.unacknowledged_bytes();
+	progress_.unacknowledged_messages = outbox_.unacknowledged_messages();
+	changed_ = false;
+	mailbox_->show(progress_);
+}
+
+void Sender::wait()
+{
+	bool busy = mailbox_->waiting() || (can_send() && !connection_->writing());
+	connection_->pump(busy ? milliseconds(0) : until(silent_at()), mailbox_->wake_fd());
+	mailbox_->drain();
+}
+
+Sender::Clock::time_point Sender::silent_at() const
+{
+	if (!asked_.empty())
+		return std::max(asked_.front().at, last_life_) + options_.ack_timeout;
+	if (connection_->writing())
+		return last_life_ + options_.ack_timeout;
+	return Clock::time_point::max();
+}
+
+}	// namespace pgbraid::nats

@@ -1,0 +1,73 @@
+// The thread of a publisher.
+#pragma once
+#include "nats/error.h"
+#include "nats/mailbox.h"
+
+#include <deque>
+#include <random>
+
+struct __natsMsg;
+
+namespace pgbraid::nats {
+
+class Sender {
+public:
+	Sender(std::shared_ptr<Mailbox> mailbox, PublisherOptions options);
+
+	void run() noexcept;	// until stop() or until it is broken
+
+private:
+	using Clock = std::chrono::steady_clock;
+	enum class Remedy { resume, reconnect, give_up };
+	struct Trouble {
+		Error error;
+		Remedy remedy = Remedy::resume;
+	};
+	using Maybe = std::optional<Trouble>;
+	struct Asked {
+		std::uint64_t sequence;
+		Clock::time_point at;
+	};
+
+	void live();
+	void suffer(Trouble trouble);
+	void pause();
+	Maybe connect();
+	Maybe round();
+	Maybe resume();
+	void begin_round(const core::StreamTail &tail);
+	Maybe send();
+	Maybe widen(const core::Batch &batch);
+	Maybe check(const core::Batch::Message &message);
+	Maybe publish(const core::Outbox::Next &next, bool ask);
+	bool must_ask(const core::Outbox::Next &next) const;
+	Maybe collect();
+	Maybe accept(std::string_view answer, std::uint64_t sequence);
+	Maybe too_large(const core::Batch::Message &message);
+	void take();
+	void show();
+	void wait();
+	bool can_send() const;
+	Clock::time_point silent_at() const;
+	Trouble trouble(const Error &error) const;
+
+	std::shared_ptr<Mailbox> mailbox_;
+	PublisherOptions options_;
+	core::Outbox outbox_;
+	std::shared_ptr<Connection> connection_;
+	Publisher::Progress progress_;
+	bool changed_ = false;		// progress_ has something to show
+	bool refused_ = false;		// the stream did not take what it was sent, and has taken nothing since
+	unsigned failures_ = 0;		// in a row
+	std::minstd_rand random_;
+
+	// A round is what happens between one reading of the stream's end and the next.
+	std::uint64_t round_ = 0;
+	std::deque<Asked> asked_;	// acknowledgements that are to come
+	std::size_t since_asked_messages_ = 0, since_asked_bytes_ = 0;
+	std::size_t stride_;		// messages per acknowledgement: few after a failure, so that the culprit gets its own
+	Clock::time_point last_life_;	// when the server last took or answered something
+	std::string subject_, number_, reply_, id_, last_subject_;
+};
+
+}	// namespace pgbraid::nats

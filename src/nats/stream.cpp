@@ -1,0 +1,245 @@
+#include "nats/stream.h"
+
+#include "core/flow/subject.h"
+#include "nats/error.h"
+#include "nats/json.h"
+
+#include <algorithm>
+#include <array>
+
+namespace pgbraid::nats {
+namespace {
+
+constexpr int attempts = 5;		// others may create or widen the stream at the same time
+
+// An answer of JetStream's API: its text, and the error in it if there is one.
+struct Answer {
+	std::string text;
+	ServerError error;
+};
+
+Result<Answer> ask(const Connection &connection, const std::string &subject, const std::string &payload)
+{
+	auto reply = connection.request("$JS.API." + subject, payload);
+	if (!reply.ok())
+		return reply.error();
+	if (reply->nobody_listens)
+		return Error{sqlstate::not_supported, "JetStream is not enabled on the NATS server, or not for this account", {},
+					 "Start nats-server with -js or a jetstream {} block in its configuration."};
+	auto error = server_error(reply->data);
+	return Answer{std::move(reply->data), std::move(error)};
+}
+
+bool listens(const std::vector<std::string> &patterns, const std::string &subject)
+{
+	return std::any_of(patterns.begin(), patterns.end(),
+					   [&subject](const std::string &pattern) { return core::covers(pattern, subject); });
+}
+
+std::vector<std::string> missing_subjects(const std::vector<std::string> &present, const StreamConfig &config)
+{
+	std::vector<std::string> missing;
+	std::copy_if(config.subjects.begin(), config.subjects.end(), std::back_inserter(missing),
+				 [&present](const std::string &subject) { return !listens(present, subject); });
+	return missing;
+}
+
+std::string list(const std::vector<std::string> &texts)
+{
+	std::string line;
+	for (auto &text : texts)
+		line += (line.empty() ? "\"" : ", \"") + text + "\"";
+	return line;
+}
+
+// A stream must not name one of its subjects twice, nor two that cover each other.
+std::vector<std::string> without_covered(std::vector<std::string> subjects)
+{
+	std::vector<std::string> kept;
+	for (std::size_t i = 0; i < subjects.size(); i++) {
+		bool covered = false;
+		for (std::size_t j = 0; j < subjects.size() && !covered; j++)
+			covered = i != j && core::covers(subjects[j], subjects[i]) && (j < i || subjects[i] != subjects[j]);
+		if (!covered)
+			kept.push_back(subjects[i]);
+	}
+	return kept;
+}
+
+std::string new_stream(const StreamConfig &config)
+{
+	std::string json = "{\"name\":";
+	append_json(json, config.name);
+	json += ",\"description\":";
+	append_json(json, config.description);
+	json += ",\"subjects\":" + json_array(without_covered(config.subjects));
+	json += ",\"retention\":\"limits\",\"storage\":\"file\",\"discard\":\"old\",\"max_consumers\":-1,\"max_msgs\":-1,";
+	json += "\"max_bytes\":-1,\"max_age\":0,\"max_msg_size\":-1,\"num_replicas\":" + std::to_string(config.replicas);
+	return json + "}";
+}
+
+// The configuration with other subjects. All else stays as the server printed it, also what we know nothing of.
+std::string with_subjects(std::string_view config, const std::vector<std::string> &subjects)
+{
+	auto old = json_member(config, "subjects");
+	if (old.empty())
+		return "{\"subjects\":" + json_array(subjects) + "," + std::string(config.substr(1));
+	auto at = static_cast<std::size_t>(old.data() - config.data());
+	return std::string(config.substr(0, at)) + json_array(subjects) + std::string(config.substr(at + old.size()));
+}
+
+// The server says that subjects overlap, but not with which stream.
+Error overlap_error(const Connection &connection, const StreamConfig &config, const std::string &what,
+					const std::vector<std::string> &subjects)
+{
+	std::vector<std::string> others;
+	for (auto &subject : subjects) {
+		std::string filter = "{\"subject\":";
+		append_json(filter, subject);
+		auto answer = ask(connection, "STREAM.NAMES", filter + "}");
+		if (!answer.ok())
+			break;
+		for (auto &name : json_strings(json_member(answer->text, "streams"))) {
+			if (name != config.name && std::find(others.begin(), others.end(), name) == others.end())
+				others.push_back(name);
+		}
+	}
+	auto by = others.empty() ? "another stream" : (others.size() > 1 ? "streams " : "stream ") + list(others);
+	return {sqlstate::not_in_prerequisite_state, what + ": its subjects overlap with those of " + by,
+			"The subjects are " + list(subjects) + ".",
+			"Publish to subjects of your own, or name the stream that already listens on them."};
+}
+
+Error change_error(const Connection &connection, const StreamConfig &config, const ServerError &error,
+				   const std::string &what, const std::vector<std::string> &subjects)
+{
+	if (error.code == jetstream::subjects_overlap)
+		return overlap_error(connection, config, what, subjects);
+	return jetstream_error(error, what);
+}
+
+Error foreign_stream(const StreamConfig &config, const std::vector<std::string> &missing)
+{
+	return {sqlstate::not_in_prerequisite_state,
+			"stream \"" + config.name + "\" does not listen on " + list(missing), "The stream was not made by pgbraid.",
+			"Add the subjects to the stream (nats stream edit), or name another stream."};
+}
+
+// Makes the stream, or gives it the subjects that it lacks. `present` is the answer to STREAM.INFO.
+Result<Answer> change(const Connection &connection, const StreamConfig &config, const Answer &present)
+{
+	if (present.error.code == jetstream::stream_not_found)
+		return ask(connection, "STREAM.CREATE." + config.name, new_stream(config));
+	auto settings = json_member(present.text, "config");
+	auto subjects = json_strings(json_member(settings, "subjects"));
+	auto missing = missing_subjects(subjects, config);
+	if (!json_string(json_member(settings, "description")).starts_with("pgbraid"))
+		return foreign_stream(config, missing);
+	subjects.insert(subjects.end(), missing.begin(), missing.end());
+	return ask(connection, "STREAM.UPDATE." + config.name, with_subjects(settings, without_covered(subjects)));
+}
+
+std::string base64_decode(std::string_view text)
+{
+	std::string bytes;
+	std::uint32_t buffer = 0;
+	int bits = 0;
+	for (char c : text) {
+		constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+		auto value = alphabet.find(c);
+		if (value == std::string_view::npos)
+			break;
+		buffer = buffer << 6 | static_cast<std::uint32_t>(value);
+		bits += 6;
+		if (bits >= 8) {
+			bits -= 8;
+			bytes += static_cast<char>(buffer >> bits);
+		}
+	}
+	return bytes;
+}
+
+// The value of a header in "NATS/1.0\r\nName: value\r\n...".
+std::string_view header(std::string_view headers, std::string_view name)
+{
+	std::string line_start = "\r\n" + std::string(name) + ":";
+	auto at = headers.find(line_start);
+	if (at == std::string_view::npos)
+		return {};
+	auto value = headers.substr(at + line_start.size());
+	value = value.substr(0, value.find("\r\n"));
+	auto begin = value.find_first_not_of(' ');
+	return begin == std::string_view::npos ? std::string_view() : value.substr(begin);
+}
+
+}	// namespace
+
+Status ensure_stream(const Connection &connection, const StreamConfig &config)
+{
+	auto what = "could not set up stream \"" + config.name + "\"";
+	std::vector<std::string> missing = config.subjects;
+	for (int i = 0; i < attempts; i++) {
+		auto present = ask(connection, "STREAM.INFO." + config.name, {});
+		if (!present.ok())
+			return present.error();
+		auto code = present->error.code;
+		if (code != 0 && code != jetstream::stream_not_found)
+			return jetstream_error(present->error, what);
+		if (code == 0) {
+			missing = missing_subjects(json_strings(json_member(json_member(present->text, "config"), "subjects")), config);
+			if (missing.empty())
+				return core::Nothing{};
+		}
+		auto changed = change(connection, config, *present);
+		if (!changed.ok())
+			return changed.error();
+		if (changed->error.code != 0 && changed->error.code != jetstream::stream_name_in_use)
+			return change_error(connection, config, changed->error, what, missing);
+	}
+	return Error{sqlstate::not_in_prerequisite_state, what + ": somebody else keeps changing it",
+				 "It does not listen on " + list(missing) + "."};
+}
+
+Result<core::StreamTail> read_tail(const Connection &connection, const std::string &stream, const char *id_header)
+{
+	auto what = "could not read the end of stream \"" + stream + "\"";
+	auto info = ask(connection, "STREAM.INFO." + stream, {});
+	if (!info.ok())
+		return info.error();
+	if (info->error.code != 0)
+		return jetstream_error(info->error, what);
+	core::StreamTail tail;
+	tail.sequence = json_number(json_member(json_member(info->text, "state"), "last_seq"));
+	if (tail.sequence == 0)
+		return tail;
+	auto last = ask(connection, "STREAM.MSG.GET." + stream, "{\"seq\":" + std::to_string(tail.sequence) + "}");
+	if (!last.ok())
+		return last.error();
+	if (last->error.code == jetstream::no_message_found)
+		return tail;
+	if (last->error.code != 0)
+		return jetstream_error(last->error, what);
+	auto headers = base64_decode(json_string(json_member(json_member(last->text, "message"), "hdrs")));
+	tail.last = core::parse_message_id(header(headers, id_header));
+	return tail;
+}
+
+Result<std::string> jetstream_account(const Connection &connection)
+{
+	auto answer = ask(connection, "INFO", {});
+	if (!answer.ok())
+		return answer.error();
+	if (answer->error.code != 0)
+		return jetstream_error(answer->error, "could not read the limits of the JetStream account");
+	auto limits = json_member(answer->text, "limits");
+	auto usage = [&answer, limits](std::string_view used, std::string_view most) {
+		auto limit = json_member(limits, most);
+		auto now = json_member(answer->text, used);
+		return std::string(now.empty() ? "0" : now) + " of " +
+			(limit.empty() || limit.starts_with('-') ? "unlimited" : std::string(limit));
+	};
+	return "storage " + usage("storage", "max_storage") + " bytes, memory " + usage("memory", "max_memory") +
+		" bytes, streams " + usage("streams", "max_streams") + ", consumers " + usage("consumers", "max_consumers");
+}
+
+}	// namespace pgbraid::nats

@@ -1,0 +1,62 @@
+// What differs between PostgreSQL 15, 16, 17 and 18: the only place that asks for the version.
+#pragma once
+#include "pg/prelude.h"
+
+extern "C" {
+#include "access/htup_details.h"
+#include "replication/reorderbuffer.h"
+#include "replication/slot.h"
+#include "storage/latch.h"
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+}
+
+namespace pgbraid::pg {
+
+#if PG_VERSION_NUM >= 170000
+inline HeapTuple tuple(HeapTuple change) { return change; }
+#else
+inline HeapTuple tuple(ReorderBufferTupleBuf *change) { return change ? &change->tuple : nullptr; }
+#endif
+
+inline void create_ephemeral_slot(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	ReplicationSlotCreate(name, true, RS_EPHEMERAL, false, false, false);
+#else
+	ReplicationSlotCreate(name, true, RS_EPHEMERAL, false);
+#endif
+}
+
+inline void acquire_slot(const char *name)
+{
+#if PG_VERSION_NUM >= 180000
+	ReplicationSlotAcquire(name, true, true);
+#else
+	ReplicationSlotAcquire(name, true);
+#endif
+}
+
+inline WaitEventSet *create_wait_event_set(int events)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(nullptr, events);
+#else
+	return CreateWaitEventSet(TopMemoryContext, events);
+#endif
+}
+
+// A wait event that pg_stat_activity shows; named where PostgreSQL lets extensions name theirs.
+inline uint32 wait_event([[maybe_unused]] const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+}	// namespace pgbraid::pg

@@ -1,0 +1,43 @@
+// A transaction of a background worker: f runs in it, with a snapshot and SPI; it commits when f returns. An exception
+// passes through and leaves the transaction open, since it ends the worker, and PostgreSQL then aborts it.
+#pragma once
+#include "pg/boundary.h"
+
+namespace pgbraid::pg {
+
+namespace detail {
+void start_transaction(const char *activity);
+void take_snapshot();
+void commit_transaction();
+}	// namespace detail
+
+// `activity` is shown in pg_stat_activity. search_path is pg_catalog while it lasts.
+template <typename F>
+auto in_transaction(const char *activity, F &&f) -> std::invoke_result_t<F>
+{
+	call([&] {
+		detail::start_transaction(activity);
+		detail::take_snapshot();
+	});
+	if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+		f();
+		call([] { detail::commit_transaction(); });
+	} else {
+		auto value = f();
+		call([] { detail::commit_transaction(); });
+		return value;
+	}
+}
+
+// The same, but `first` runs before the transaction has read anything, and f is given what it returned.
+template <typename First, typename F>
+void in_new_transaction(const char *activity, First &&first, F &&f)
+{
+	call([&] { detail::start_transaction(activity); });
+	auto value = first();
+	call([] { detail::take_snapshot(); });
+	f(value);
+	call([] { detail::commit_transaction(); });
+}
+
+}	// namespace pgbraid::pg

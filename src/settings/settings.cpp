@@ -1,0 +1,86 @@
+#include "settings/settings.h"
+
+extern "C" {
+#include "miscadmin.h"
+#include "utils/guc.h"
+}
+
+#include <climits>
+
+namespace pgbraid::settings {
+
+namespace {
+
+char *nats_url_setting;
+int max_workers_setting = 64;
+int flow_memory_kb = 16 * 1024;
+int flow_save_interval = 1000;
+int restart_delay_max = 30 * 1000;
+
+struct Integer {
+	const char *name, *summary, *detail;
+	int *value;
+	int least, most;
+	GucContext context;
+	int unit;
+};
+
+const Integer integers[] = {
+	{"pgbraid.max_workers", "Sets how many workers of pgbraid the cluster can keep track of.",
+	 "Each flow counts as one, each database with flows as one more. Background processes are limited by "
+	 "max_worker_processes.",
+	 &max_workers_setting, 4, 8192, PGC_POSTMASTER, 0},
+	{"pgbraid.flow_memory", "Sets how much a flow may hold in memory that the stream has not acknowledged.",
+	 "When it is reached, the flow waits, and WAL is retained. One event larger than it still passes.", &flow_memory_kb, 64,
+	 MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB},
+	{"pgbraid.flow_save_interval", "Sets how often a flow's confirmed position is written to disk.",
+	 "After a crash of the server, at most this much is read from WAL again.", &flow_save_interval, 10, INT_MAX, PGC_SIGHUP,
+	 GUC_UNIT_MS},
+	{"pgbraid.restart_delay_max", "Sets the longest delay before a failed worker is started again.",
+	 "The delay starts at 100 ms and doubles with each failure in a row.", &restart_delay_max, 100, INT_MAX, PGC_SIGHUP,
+	 GUC_UNIT_MS},
+};
+
+}	// namespace
+
+void define()
+{
+	DefineCustomStringVariable("pgbraid.nats_url", "Sets the NATS servers of flows that name no server.",
+							   "A list of nats:// or tls:// URLs, separated by commas.", &nats_url_setting,
+							   "nats://127.0.0.1:4222", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+	for (const Integer &setting : integers) {
+		// What sizes shared memory can only be defined while it is being sized.
+		if (setting.context == PGC_POSTMASTER && !process_shared_preload_libraries_in_progress)
+			continue;
+		DefineCustomIntVariable(setting.name, setting.summary, setting.detail, setting.value, *setting.value, setting.least,
+								setting.most, setting.context, setting.unit, nullptr, nullptr, nullptr);
+	}
+	MarkGUCPrefixReserved("pgbraid");
+}
+
+const char *nats_url()
+{
+	return nats_url_setting;
+}
+
+int max_workers()
+{
+	return max_workers_setting;
+}
+
+size_t flow_memory()
+{
+	return (size_t) flow_memory_kb * 1024;
+}
+
+int flow_save_interval_ms()
+{
+	return flow_save_interval;
+}
+
+int restart_delay_max_ms()
+{
+	return restart_delay_max;
+}
+
+}	// namespace pgbraid::settings

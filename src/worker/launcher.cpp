@@ -1,0 +1,177 @@
+#include "worker/launcher.h"
+
+#include "pg/boundary.h"
+#include "pg/wait.h"
+#include "worker/process.h"
+
+extern "C" {
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "postmaster/bgworker.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+}
+
+#include <algorithm>
+#include <vector>
+
+namespace pgbraid::worker {
+
+namespace {
+
+constexpr long look_again_ms = 10 * 1000;
+
+struct Database {
+	Oid oid;
+	NameData name;
+};
+
+// Every database that a worker can connect to. Only shared catalogs can be read without being connected to one.
+std::vector<Database> databases()
+{
+	std::vector<Database> found;
+	pg::call([&] {
+		StartTransactionCommand();
+		(void) GetTransactionSnapshot();
+		Relation catalog = table_open(DatabaseRelationId, AccessShareLock);
+		TableScanDesc scan = table_beginscan_catalog(catalog, 0, nullptr);
+		while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
+			auto *database = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
+			if (database->datallowconn)
+				found.push_back({database->oid, database->datname});
+		}
+		table_endscan(scan);
+		table_close(catalog, AccessShareLock);
+		CommitTransactionCommand();
+	});
+	return found;
+}
+
+Entry *manager_entry(const Database &database)
+{
+	Lock lock(Lock::exclusive);
+	Entry *entry = find(Kind::manager, database.oid);
+	if (entry == nullptr) {
+		entry = add(Kind::manager, database.oid, 0, NameStr(database.name));
+		if (entry != nullptr)
+			entry->database_name = database.name;
+	}
+	return entry;
+}
+
+void start_manager(const Database &database)
+{
+	Entry *entry = manager_entry(database);
+	if (entry == nullptr) {
+		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						  errmsg("no entry is free for the manager of database \"%s\"", NameStr(database.name)),
+						  errhint("Increase pgbraid.max_workers in postgresql.conf and restart the server.")));
+		return;
+	}
+	if (entry->state == State::stopped)
+		launch(*entry);
+}
+
+// Entries of databases that are gone are free again; managers that died are started again when their time has come.
+void tend(const std::vector<Database> &existing)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	for (int i = 0; i < entry_count(); i++) {
+		Entry &entry = entries()[i];
+		if (entry.kind == Kind::none || entry.database == InvalidOid || entry.pid != 0)
+			continue;
+		auto same = [&](const Database &database) { return database.oid == entry.database; };
+		if (std::none_of(existing.begin(), existing.end(), same)) {
+			Lock lock(Lock::exclusive);
+			if (entry.pid == 0)
+				free_entry(entry);
+		} else if (entry.kind == Kind::manager) {
+			reap(entry);
+			if ((entry.state == State::stopped || entry.state == State::failed) && entry.next_start_at <= now)
+				launch(entry);
+		}
+	}
+}
+
+// At the start of the server nobody knows which databases have flows: a manager is started in each, a few at a time,
+// and leaves at once where there are none.
+class Probe {
+public:
+	void restart(std::vector<Database> databases) { left_ = std::move(databases); }
+	bool done() const { return left_.empty(); }
+	void step()
+	{
+		for (int running = launching(); running < at_once && !left_.empty(); running++) {
+			start_manager(left_.back());
+			left_.pop_back();
+		}
+	}
+
+private:
+	static constexpr int at_once = 2;
+	static int launching()
+	{
+		Lock lock(Lock::shared);
+		return (int) std::count_if(entries(), entries() + entry_count(), [](const Entry &entry) {
+			return entry.kind == Kind::manager && (entry.state == State::launching || entry.state == State::starting);
+		});
+	}
+	std::vector<Database> left_;
+};
+
+void start_touched(const std::vector<Database> &existing, Probe &probe)
+{
+	Oid touched[64];
+	int count;
+	if (take_touched(touched, 64, &count))
+		probe.restart(existing);
+	for (int i = 0; i < count; i++)
+		for (const Database &database : existing)
+			if (database.oid == touched[i])
+				start_manager(database);
+}
+
+void run()
+{
+	set_state(State::running);
+	pg::Waiter waiter("PgbraidLauncher");
+	Probe probe;
+	probe.restart(databases());
+	for (;;) {
+		std::vector<Database> existing = databases();
+		start_touched(existing, probe);
+		tend(existing);
+		probe.step();
+		waiter.wait(probe.done() ? look_again_ms : 20);
+	}
+}
+
+}	// namespace
+
+void register_launcher()
+{
+	BackgroundWorker worker;
+	MemSet(&worker, 0, sizeof worker);
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	// Nothing of ours runs on a standby, and everything does after its promotion.
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 1;
+	strlcpy(worker.bgw_library_name, "pgbraid", sizeof worker.bgw_library_name);
+	strlcpy(worker.bgw_function_name, "pgbraid_launcher_main", sizeof worker.bgw_function_name);
+	strlcpy(worker.bgw_name, "pgbraid launcher", sizeof worker.bgw_name);
+	strlcpy(worker.bgw_type, "pgbraid launcher", sizeof worker.bgw_type);
+	RegisterBackgroundWorker(&worker);
+}
+
+}	// namespace pgbraid::worker
+
+PGBRAID_EXPORT void pgbraid_launcher_main(Datum)
+{
+	pgbraid::worker::attach_launcher();
+	pgbraid::pg::enter(pgbraid::worker::run);
+}

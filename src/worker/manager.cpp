@@ -1,0 +1,171 @@
+// One per database that has something to do: compares what the catalog wants with what runs, and mends the difference.
+#include "catalog/flows.h"
+#include "pg/transaction.h"
+#include "pg/wait.h"
+#include "worker/process.h"
+
+extern "C" {
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+}
+
+#include <algorithm>
+
+namespace pgbraid::worker {
+
+namespace {
+
+using catalog::Flow;
+
+constexpr long look_again_ms = 60 * 1000;
+
+Entry *entry_of(const Flow &flow)
+{
+	Lock lock(Lock::exclusive);
+	Entry *entry = find(Kind::flow, MyDatabaseId, flow.id);
+	if (entry == nullptr)
+		entry = add(Kind::flow, MyDatabaseId, flow.id, flow.name.c_str());
+	if (entry == nullptr)
+		return nullptr;
+	namestrcpy(&entry->name, flow.name.c_str());
+	entry->database_name = self().database_name;
+	return entry;
+}
+
+void start(Entry &entry, const Flow &flow)
+{
+	{
+		Lock lock(Lock::exclusive);
+		if (entry.revision != flow.revision) {
+			entry.failures = 0;
+			entry.revision = flow.revision;
+			entry.state = State::stopped;
+		} else if (entry.next_start_at > GetCurrentTimestamp()) {
+			return;
+		}
+		strlcpy(entry.stream, flow.stream.c_str(), sizeof entry.stream);
+		namestrcpy(&entry.slot, catalog::slot_name(flow.id).c_str());
+	}
+	launch(entry);
+}
+
+// One step towards what the flow should be: running with the current definition, or not at all. True when it is there.
+bool settle(const Flow &flow)
+{
+	Entry *entry = entry_of(flow);
+	if (entry == nullptr) {
+		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						  errmsg("no entry is free for flow \"%s\"", flow.name.c_str()),
+						  errhint("Increase pgbraid.max_workers in postgresql.conf and restart the server.")));
+		return false;
+	}
+	reap(*entry);
+	if (entry->pid != 0 || entry->state == State::launching) {
+		if (flow.shall_run() && entry->revision == flow.revision)
+			return true;
+		Lock lock(Lock::exclusive);
+		request_stop(*entry);
+		return false;
+	}
+	if (!flow.shall_run())
+		return true;
+	if (entry->state == State::lost && entry->revision == flow.revision)
+		return true;
+	start(*entry, flow);
+	return false;
+}
+
+// Entries of flows that no longer exist. True when none is left.
+bool clear_strays(const std::vector<Flow> &flows)
+{
+	bool clear = true;
+	Lock lock(Lock::exclusive);
+	for (int i = 0; i < entry_count(); i++) {
+		Entry &entry = entries()[i];
+		auto same = [&](const Flow &flow) { return flow.id == entry.object; };
+		if (entry.kind != Kind::flow || entry.database != MyDatabaseId || std::any_of(flows.begin(), flows.end(), same))
+			continue;
+		request_stop(entry);
+		clear = clear && entry.pid == 0;
+		if (entry.pid == 0)
+			free_entry(entry);
+	}
+	return clear;
+}
+
+bool may_retire(const std::vector<Flow> &flows)
+{
+	Lock lock(Lock::shared);
+	return std::none_of(flows.begin(), flows.end(), [](const Flow &flow) {
+		Entry *entry = find(Kind::flow, MyDatabaseId, flow.id);
+		bool settled = entry != nullptr && entry->pid == 0 && entry->state != State::launching &&
+					   (!flow.shall_run() || (entry->state == State::lost && entry->revision == flow.revision));
+		return !settled;
+	});
+}
+
+long until_next_start()
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long least = look_again_ms;
+	Lock lock(Lock::shared);
+	for (int i = 0; i < entry_count(); i++) {
+		const Entry &entry = entries()[i];
+		if (entry.kind == Kind::flow && entry.database == MyDatabaseId && entry.next_start_at > 0 && entry.pid == 0)
+			least = Min(least, TimestampDifferenceMilliseconds(now, entry.next_start_at) + 1);
+		if (entry.kind == Kind::flow && entry.database == MyDatabaseId && entry.state == State::launching)
+			least = Min(least, 1000L);
+	}
+	return least;
+}
+
+struct Wanted {
+	bool extension_exists;
+	std::vector<Flow> flows;
+};
+
+Wanted read_wanted()
+{
+	return pg::in_transaction("reading pgbraid.flows", [] {
+		auto flows = catalog::read_flows();
+		return Wanted{flows.has_value(), flows.value_or(std::vector<Flow>{})};
+	});
+}
+
+bool drop_orphan_slots(bool extension_exists)
+{
+	return pg::in_transaction("dropping slots without a flow",
+							  [=] { return catalog::drop_orphan_slots(extension_exists); });
+}
+
+void run()
+{
+	set_state(State::running);
+	pg::Waiter waiter("PgbraidManager");
+	for (;;) {
+		uint32 touched = pg_atomic_read_u32(&self().touched);
+		Wanted wanted = read_wanted();
+		bool slots_clear = false;
+		while (pg_atomic_read_u32(&self().touched) == touched) {
+			bool clear = clear_strays(wanted.flows);
+			if (clear && !slots_clear)
+				slots_clear = drop_orphan_slots(wanted.extension_exists);
+			for (const Flow &flow : wanted.flows)
+				settle(flow);
+			if (clear && slots_clear && may_retire(wanted.flows))
+				retire(touched);
+			waiter.wait(clear && slots_clear ? until_next_start() : 50);
+		}
+	}
+}
+
+}	// namespace
+
+}	// namespace pgbraid::worker
+
+PGBRAID_EXPORT void pgbraid_manager_main(Datum argument)
+{
+	pgbraid::worker::attach(argument);
+	pgbraid::pg::enter(pgbraid::worker::run);
+}

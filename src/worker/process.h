@@ -1,0 +1,52 @@
+// The life of one background process: how it is started, what it sets up, how it leaves.
+#pragma once
+#include "worker/registry.h"
+
+namespace pgbraid::worker {
+
+// Starts the process of an entry that is `stopped`. False when PostgreSQL has no background worker slot free; the entry
+// then carries the trouble and the time of the next try.
+bool launch(Entry &entry);
+
+// An entry that was launched but whose process has never shown up is `stopped` again after a while.
+void reap(Entry &entry);
+
+// Asks the process of an entry to leave in an orderly way, if it has one. Under an exclusive Lock.
+void request_stop(Entry &entry) noexcept;
+
+// The first thing in a worker's main: signals, registry, connection to the entry's database (for the launcher, to none).
+// Does not return if the entry is no longer meant for this process.
+Entry &attach(Datum argument);
+
+// The same for the launcher, whose entry is its own.
+void attach_launcher();
+
+// For a short-lived worker that the registry does not know: signals, and how it leaves.
+void start_outside_registry();
+
+// The process will leave by _exit, after the callbacks for shared memory: exit() would run the exit handlers of libnats
+// and OpenSSL beside threads that still use them. That was seen to crash, and a crash restarts the cluster.
+void skip_exit_handlers();
+
+// The entry of this process.
+Entry &self() noexcept;
+
+// Sets the state of this process' entry, and logs the change.
+void set_state(State state);
+
+// True once somebody has asked this process to leave.
+bool stop_requested() noexcept;
+
+// Leaves without an error. `state` is what the entry keeps.
+[[noreturn]] void leave(State state);
+
+// For a manager without work: leaves and frees its entry, unless the catalog has been touched since `touched` was read.
+void retire(uint32 touched);
+
+// When this process leaves, whichever way: runs before shared memory is detached. Must not raise an error.
+void at_exit(void (*callback)());
+
+// A failure has been overcome: the next one is the first in a row again.
+void recovered() noexcept;
+
+}	// namespace pgbraid::worker

@@ -1,0 +1,315 @@
+#include "worker/registry.h"
+
+#include "settings/settings.h"
+
+extern "C" {
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+}
+
+#include <new>
+
+namespace pgbraid::worker {
+
+namespace {
+
+constexpr int most_noted = 64;
+
+struct Held {
+	Oid database;
+	pid_t holder;
+};
+
+struct Registry {
+	LWLock *lock;
+	int touched_count;					// lock
+	bool touched_overflow;				// lock
+	Oid touched[most_noted];			// lock
+	Held held[most_noted];				// lock; free where database is invalid
+	Entry entries[FLEXIBLE_ARRAY_MEMBER];
+};
+
+Registry *registry = nullptr;
+shmem_request_hook_type next_request_hook = nullptr;
+shmem_startup_hook_type next_startup_hook = nullptr;
+
+constexpr char tranche[] = "pgbraid";
+
+Size registry_size()
+{
+	return add_size(offsetof(Registry, entries), mul_size(sizeof(Entry), (Size) settings::max_workers()));
+}
+
+void initialise(Entry &entry)
+{
+	SpinLockInit(&entry.trouble_lock);
+	pg_atomic_init_u32(&entry.wants_wake, 0);
+	pg_atomic_init_u32(&entry.touched, 0);
+	for (pg_atomic_uint64 *counter :
+		 {&entry.events_published, &entry.rows_snapshotted, &entry.events_filtered, &entry.retries, &entry.sent_lsn,
+		  &entry.acknowledged_lsn, &entry.last_event_at, &entry.acknowledged_at})
+		pg_atomic_init_u64(counter, 0);
+	ConditionVariableInit(&entry.progress);
+}
+
+void request()
+{
+	if (next_request_hook)
+		next_request_hook();
+	RequestAddinShmemSpace(registry_size());
+	RequestNamedLWLockTranche(tranche, 1);
+}
+
+void startup()
+{
+	if (next_startup_hook)
+		next_startup_hook();
+	bool found;
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	registry = static_cast<Registry *>(ShmemInitStruct("pgbraid registry", registry_size(), &found));
+	if (!found) {
+		MemSet(registry, 0, registry_size());
+		registry->lock = &GetNamedLWLockTranche(tranche)->lock;
+		for (int i = 0; i < settings::max_workers(); i++)
+			initialise(registry->entries[i]);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void wake(const Entry *entry)
+{
+	if (entry != nullptr && entry->latch != nullptr)
+		SetLatch(entry->latch);
+}
+
+// Whoever held a database and died holds it no more.
+bool is_alive(const Held &held)
+{
+	return held.database != InvalidOid && (held.holder == MyProcPid || kill(held.holder, 0) == 0);
+}
+
+}	// namespace
+
+const char *name_of(Kind kind)
+{
+	static constexpr const char *names[] = {"none", "launcher", "manager", "flow"};
+	return names[static_cast<int>(kind)];
+}
+
+const char *name_of(State state)
+{
+	static constexpr const char *names[] = {"stopped",	 "starting", "starting", "running", "snapshotting",
+											"streaming", "paused",	 "failed",	 "lost"};
+	return names[static_cast<int>(state)];
+}
+
+void install_registry()
+{
+	next_request_hook = shmem_request_hook;
+	shmem_request_hook = request;
+	next_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup;
+}
+
+bool is_preloaded() noexcept
+{
+	return registry != nullptr;
+}
+
+void require_preload()
+{
+	if (!is_preloaded())
+		throw pg::Failure({.sqlstate = "55000",
+						   .message = "pgbraid is not loaded at server start",
+						   .hint = "Add pgbraid to shared_preload_libraries in postgresql.conf and restart the server."});
+}
+
+Lock::Lock(Mode mode)
+{
+	LWLockAcquire(registry->lock, mode == shared ? LW_SHARED : LW_EXCLUSIVE);
+}
+
+Lock::~Lock()
+{
+	// An ereport inside would already have released every lock of the process.
+	if (LWLockHeldByMe(registry->lock))
+		LWLockRelease(registry->lock);
+}
+
+Entry *entries() noexcept
+{
+	return registry->entries;
+}
+
+int entry_count() noexcept
+{
+	return registry ? settings::max_workers() : 0;
+}
+
+Entry *find(Kind kind, Oid database, int64 object) noexcept
+{
+	for (int i = 0; i < entry_count(); i++) {
+		Entry &entry = registry->entries[i];
+		if (entry.kind == kind && entry.database == database && entry.object == object)
+			return &entry;
+	}
+	return nullptr;
+}
+
+Entry *add(Kind kind, Oid database, int64 object, const char *name) noexcept
+{
+	Entry *entry = find(Kind::none, InvalidOid);
+	if (entry == nullptr)
+		return nullptr;
+	entry->kind = kind;
+	entry->database = database;
+	entry->object = object;
+	namestrcpy(&entry->name, name);
+	return entry;
+}
+
+void free_entry(Entry &entry) noexcept
+{
+	uint32 generation = entry.generation;
+	entry.kind = Kind::none;
+	entry.database = InvalidOid;
+	entry.object = 0;
+	entry.generation = generation + 1;
+	entry.revision = 0;
+	entry.pid = 0;
+	entry.latch = nullptr;
+	entry.state = State::stopped;
+	entry.stop_requested = false;
+	entry.launched_at = entry.started_at = entry.next_start_at = 0;
+	entry.failures = 0;
+	entry.starts = 0;
+	entry.stream[0] = '\0';
+	MemSet(&entry.slot, 0, sizeof entry.slot);
+	MemSet(&entry.database_name, 0, sizeof entry.database_name);
+	clear_trouble(entry);
+	pg_atomic_write_u32(&entry.wants_wake, 0);
+	pg_atomic_write_u32(&entry.touched, 0);
+	for (pg_atomic_uint64 *counter :
+		 {&entry.events_published, &entry.rows_snapshotted, &entry.events_filtered, &entry.retries, &entry.sent_lsn,
+		  &entry.acknowledged_lsn, &entry.last_event_at, &entry.acknowledged_at})
+		pg_atomic_write_u64(counter, 0);
+}
+
+void set_trouble(Entry &entry, const char *sqlstate, const char *message, const char *hint) noexcept
+{
+	TimestampTz now = GetCurrentTimestamp();
+	SpinLockAcquire(&entry.trouble_lock);
+	strlcpy(entry.trouble.sqlstate, sqlstate, sizeof entry.trouble.sqlstate);
+	strlcpy(entry.trouble.message, message, sizeof entry.trouble.message);
+	strlcpy(entry.trouble.hint, hint, sizeof entry.trouble.hint);
+	entry.trouble.happened_at = now;
+	SpinLockRelease(&entry.trouble_lock);
+}
+
+void clear_trouble(Entry &entry) noexcept
+{
+	SpinLockAcquire(&entry.trouble_lock);
+	entry.trouble.message[0] = entry.trouble.hint[0] = entry.trouble.sqlstate[0] = '\0';
+	entry.trouble.happened_at = 0;
+	SpinLockRelease(&entry.trouble_lock);
+}
+
+Trouble trouble_of(Entry &entry) noexcept
+{
+	SpinLockAcquire(&entry.trouble_lock);
+	Trouble trouble = entry.trouble;
+	SpinLockRelease(&entry.trouble_lock);
+	return trouble;
+}
+
+// Read without the lock: an entry that changes hands meanwhile costs one needless wake.
+void wake_flows(Oid database) noexcept
+{
+	for (int i = 0; i < entry_count(); i++) {
+		Entry &entry = registry->entries[i];
+		if (entry.kind != Kind::flow || entry.database != database || pg_atomic_read_u32(&entry.wants_wake) == 0)
+			continue;
+		if (pg_atomic_exchange_u32(&entry.wants_wake, 0) == 1) {
+			Latch *latch = entry.latch;
+			if (latch != nullptr)
+				SetLatch(latch);
+		}
+	}
+}
+
+void touch(Oid database) noexcept
+{
+	Lock lock(Lock::exclusive);
+	Entry *manager = find(Kind::manager, database);
+	if (manager != nullptr) {
+		pg_atomic_fetch_add_u32(&manager->touched, 1);
+		if (manager->latch != nullptr) {
+			SetLatch(manager->latch);
+			return;
+		}
+	}
+	bool noted = false;
+	for (int i = 0; i < registry->touched_count; i++)
+		noted = noted || registry->touched[i] == database;
+	if (!noted && registry->touched_count < most_noted)
+		registry->touched[registry->touched_count++] = database;
+	else if (!noted)
+		registry->touched_overflow = true;
+	wake(find(Kind::launcher, InvalidOid));
+}
+
+bool take_touched(Oid *databases, int most, int *count) noexcept
+{
+	Lock lock(Lock::exclusive);
+	*count = Min(most, registry->touched_count);
+	for (int i = 0; i < *count; i++)
+		databases[i] = registry->touched[i];
+	bool overflow = registry->touched_overflow || *count < registry->touched_count;
+	registry->touched_count = 0;
+	registry->touched_overflow = false;
+	return overflow;
+}
+
+bool hold(Oid database) noexcept
+{
+	Lock lock(Lock::exclusive);
+	for (Held &held : registry->held) {
+		if (is_alive(held))
+			continue;
+		held = {database, MyProcPid};
+		return true;
+	}
+	return false;
+}
+
+void release(Oid database) noexcept
+{
+	Lock lock(Lock::exclusive);
+	for (Held &held : registry->held) {
+		if (held.database == database && held.holder == MyProcPid) {
+			held = {InvalidOid, 0};
+			return;
+		}
+	}
+}
+
+bool is_held(Oid database) noexcept
+{
+	for (const Held &held : registry->held)
+		if (held.database == database && is_alive(held))
+			return true;
+	return false;
+}
+
+void wake_launcher() noexcept
+{
+	Lock lock(Lock::shared);
+	wake(find(Kind::launcher, InvalidOid));
+}
+
+}	// namespace pgbraid::worker

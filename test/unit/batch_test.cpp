@@ -1,0 +1,66 @@
+#include "core/flow/batch.h"
+
+#include <gtest/gtest.h>
+
+namespace pgbraid::core {
+namespace {
+
+const History history{12, "1-1"};
+
+TEST(Batch, KeepsMessagesInOrder)
+{
+	Batch batch;
+	std::string payload;
+	for (std::uint64_t i = 0; i < 500; i++) {
+		batch.begin("s." + std::to_string(i), history, {7, i}, i % 2 == 0 ? "insert" : "delete");
+		payload += static_cast<char>('a' + i % 26);
+		batch.payload().append(payload);
+		batch.end();
+	}
+	ASSERT_EQ(batch.size(), 500u);
+	for (std::uint64_t i = 0; i < 500; i++) {
+		auto message = batch[i];
+		EXPECT_EQ(message.subject, "s." + std::to_string(i));
+		EXPECT_EQ(message.id, "12.1-1.0000000000000007." + std::to_string(i));
+		EXPECT_EQ(message.payload, payload.substr(0, i + 1));
+		EXPECT_EQ(message.position, (Position{7, i}));
+		EXPECT_STREQ(message.op, i % 2 == 0 ? "insert" : "delete");
+	}
+}
+
+TEST(Batch, AbandonTakesBackTheBegunMessage)
+{
+	Batch batch;
+	batch.begin("first", history, {1, 0}, "insert");
+	batch.payload().append("one");
+	batch.end();
+	auto bytes = batch.bytes();
+	batch.begin("second", history, {1, 1}, "insert");
+	batch.payload().append("two");
+	batch.abandon();
+	EXPECT_EQ(batch.size(), 1u);
+	EXPECT_EQ(batch.bytes(), bytes);
+	batch.begin("third", history, {1, 2}, "update");
+	batch.end();
+	ASSERT_EQ(batch.size(), 2u);
+	EXPECT_EQ(batch[0].payload, "one");
+	EXPECT_EQ(batch[1].subject, "third");
+	EXPECT_EQ(batch[1].payload, "");
+}
+
+TEST(Batch, CanBeEmptyAndStillCarryCompletionAndSubjects)
+{
+	Batch batch;
+	EXPECT_TRUE(batch.empty());
+	EXPECT_EQ(batch.complete_up_to(), 0u);
+	batch.complete_up_to(99);
+	batch.require_subject("a.*");
+	batch.require_subject("b.>");
+	EXPECT_TRUE(batch.empty());
+	EXPECT_EQ(batch.bytes(), 0u);
+	EXPECT_EQ(batch.complete_up_to(), 99u);
+	EXPECT_EQ(batch.required_subjects(), (std::vector<std::string>{"a.*", "b.>"}));
+}
+
+} // namespace
+} // namespace pgbraid::core
