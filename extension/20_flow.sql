@@ -330,6 +330,12 @@ AS $$
 DECLARE
 	awaited pgbraid.flows := pgbraid.find_flow(flow);
 BEGIN
+	IF EXISTS (SELECT FROM pgbraid.flows f WHERE f.id = awaited.id
+	              AND f.xmin::text::bigint = pg_current_xact_id_if_assigned()::text::bigint & 4294967295)
+	THEN
+		RAISE EXCEPTION 'flow "%" is not committed yet', flow
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'COMMIT before you wait: nothing runs until then.';
+	END IF;
 	RETURN pgbraid.wait(awaited.id, upto, coalesce(timeout, '1 min'));
 END;
 $$;

@@ -85,7 +85,12 @@ std::string status_text(natsStatus status)
 {
 	natsStatus last = NATS_OK;
 	const char *text = nats_GetLastError(&last);
-	return last == status && text != nullptr && *text != '\0' ? text : natsStatus_GetText(status);
+	if (last != status || text == nullptr || *text == '\0')
+		return natsStatus_GetText(status);
+	std::string_view words = text;
+	if (auto end = words.find("): "); words.starts_with('(') && end != std::string_view::npos)
+		words.remove_prefix(end + 3);	// a place in libnats' source
+	return std::string(words);
 }
 
 Status check_files(const ConnectionOptions &options)
@@ -142,6 +147,10 @@ Error connect_error(natsStatus status, const ConnectionOptions &options, const E
 		return refused(options, endpoint, reason);
 	if (mentions("aximum") && mentions("onnections"))
 		return {sqlstate::too_many_connections, "NATS server at " + endpoint.address + " is full: " + reason};
+	// Nothing instead of the PONG: an error message before the end can get lost with the connection.
+	if (status == NATS_CONNECTION_CLOSED || (status == NATS_PROTOCOL_ERROR && mentions("got ''")))
+		return {sqlstate::connection_away, "NATS server at " + endpoint.address + " closed the connection at once", {},
+				"It may be starting, shutting down, or have reached its max_connections."};
 	if (status == NATS_PROTOCOL_ERROR)
 		return {sqlstate::protocol_violation, "what answers at " + endpoint.address + " is not a NATS server", reason,
 				where_hint};

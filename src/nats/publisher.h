@@ -21,7 +21,9 @@ struct PublisherOptions {
 	ConnectionOptions connection;
 	StreamConfig stream;
 	core::History history;
-	bool message_id = true;		// Nats-Msg-Id (the server then also de-duplicates), else Pgbraid-Id with the same value
+	// Nats-Msg-Id (the server then also de-duplicates), else Pgbraid-Id with the same value. Only with the former is a
+	// foreign writer noticed whenever it writes; with the latter, a message of ours whose place it takes can be lost.
+	bool message_id = true;
 	bool op_header = false;		// Pgbraid-Op, for formats whose payload does not name the operation
 	std::size_t ack_messages = 2000;		// an acknowledgement is asked for at least this often,
 	std::size_t ack_bytes = 1 << 20;		// and when nothing more is waiting to be sent

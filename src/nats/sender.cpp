@@ -4,7 +4,6 @@
 #include "nats/attempt.h"
 
 #include <algorithm>
-#include <nats/nats.h>
 #include <poll.h>
 
 namespace pgbraid::nats {
@@ -176,6 +175,8 @@ Sender::Maybe Sender::send()
 	connection_->flush();
 	std::size_t written = 0;
 	while (!connection_->closed() && can_send() && written < write_size && (written > 0 || !connection_->writing())) {
+		if (unsent() == 1)
+			take();		// must_ask() asks after the last message, so it must know whether this is the last
 		auto next = outbox_.next();
 		auto &message = next->message;
 		if (next->first_of_batch) {
@@ -187,7 +188,7 @@ Sender::Maybe Sender::send()
 		written += message.subject.size() + message.id.size() + message.payload.size();
 		since_asked_messages_++;
 		since_asked_bytes_ += message.payload.size();
-		if (auto trouble = publish(*next, must_ask(*next)))
+		if (auto trouble = publish(*next, must_ask()))
 			return trouble;
 		outbox_.sent();
 	}
@@ -197,11 +198,14 @@ Sender::Maybe Sender::send()
 	return std::nullopt;
 }
 
-bool Sender::must_ask(const core::Outbox::Next &next) const
+std::uint64_t Sender::unsent() const
 {
-	auto sent = outbox_.sent_sequence() - outbox_.acknowledged_sequence();
-	bool last = outbox_.unacknowledged_messages() - sent == 1 && !mailbox_->waiting();
-	return (last && next.last_of_batch) || since_asked_messages_ >= std::min(stride_, options_.ack_messages) ||
+	return outbox_.unacknowledged_messages() - (outbox_.sent_sequence() - outbox_.acknowledged_sequence());
+}
+
+bool Sender::must_ask() const
+{
+	return unsent() == 1 || since_asked_messages_ >= std::min(stride_, options_.ack_messages) ||
 		since_asked_bytes_ >= options_.ack_bytes;
 }
 
@@ -225,33 +229,51 @@ Sender::Maybe Sender::widen(const core::Batch &batch)
 	return ensured.ok() ? std::nullopt : Maybe(trouble(ensured.error()));
 }
 
-Sender::Maybe Sender::publish(const core::Outbox::Next &next, bool ask)
+// What the server must find before the message, lest it be stored after a hole or after somebody else's. A sequence is
+// proof when the message before is known to be stored there. While that is still under way it is not: a stranger's
+// message could take its place, and the sequences of all that follow would fit again. Its id has no such look-alike.
+// (Ids alone would not do: a server forgets the last one when it restarts after a quiet time.)
+natsStatus Sender::set_guard(__natsMsg *message, const core::Outbox::Next &next)
+{
+	if (options_.message_id && next.expected_sequence > outbox_.acknowledged_sequence())
+		return natsMsgHeader_Set(message, "Nats-Expected-Last-Msg-Id", previous_id_.c_str());
+	number_ = std::to_string(next.expected_sequence);
+	return natsMsgHeader_Set(message, "Nats-Expected-Last-Sequence", number_.c_str());
+}
+
+natsStatus Sender::make(__natsMsg **made, const core::Outbox::Next &next, bool ask)
 {
 	auto &message = next.message;
 	subject_ = message.subject;
-	number_ = std::to_string(next.expected_sequence);
 	id_ = message.id;
 	if (ask)
 		reply_ = connection_->reply_prefix() + std::to_string(round_) + "-" + std::to_string(next.expected_sequence + 1);
-	natsMsg *made = nullptr;
-	natsStatus status = natsMsg_Create(&made, subject_.c_str(), ask ? reply_.c_str() : nullptr, message.payload.data(),
+	natsStatus status = natsMsg_Create(made, subject_.c_str(), ask ? reply_.c_str() : nullptr, message.payload.data(),
 									   static_cast<int>(message.payload.size()));
 	if (status == NATS_OK)
-		status = natsMsgHeader_Set(made, options_.message_id ? "Nats-Msg-Id" : "Pgbraid-Id", id_.c_str());
+		status = natsMsgHeader_Set(*made, options_.message_id ? "Nats-Msg-Id" : "Pgbraid-Id", id_.c_str());
 	if (status == NATS_OK)
-		status = natsMsgHeader_Set(made, "Nats-Expected-Last-Sequence", number_.c_str());
+		status = set_guard(*made, next);
 	if (status == NATS_OK && options_.op_header)
-		status = natsMsgHeader_Set(made, "Pgbraid-Op", message.op);
+		status = natsMsgHeader_Set(*made, "Pgbraid-Op", message.op);
+	return status;
+}
+
+Sender::Maybe Sender::publish(const core::Outbox::Next &next, bool ask)
+{
+	natsMsg *made = nullptr;
+	natsStatus status = make(&made, next, ask);
 	if (status == NATS_OK)
 		status = natsConnection_PublishMsg(connection_->handle(), made);
 	natsMsg_Destroy(made);
 	if (status == NATS_NO_MEMORY)
 		throw std::bad_alloc();
 	if (status == NATS_MAX_PAYLOAD)
-		return too_large(message);
+		return too_large(next.message);
 	if (status != NATS_OK)
 		return trouble({sqlstate::connection_failure, std::string("could not publish to NATS: ") +
 						natsStatus_GetText(status)});
+	previous_id_.swap(id_);
 	if (ask) {
 		asked_.push_back({next.expected_sequence + 1, Clock::now()});
 		since_asked_messages_ = since_asked_bytes_ = 0;
@@ -291,7 +313,7 @@ Sender::Clock::time_point Sender::silent_at() const
 {
 	if (!asked_.empty())
 		return std::max(asked_.front().at, last_life_) + options_.ack_timeout;
-	if (connection_->writing())
+	if (connection_->writing() && outbox_.unacknowledged_messages() > 0)	// else it is but libnats' PING
 		return last_life_ + options_.ack_timeout;
 	return Clock::time_point::max();
 }

@@ -4,9 +4,8 @@
 #include "nats/mailbox.h"
 
 #include <deque>
+#include <nats/nats.h>
 #include <random>
-
-struct __natsMsg;
 
 namespace pgbraid::nats {
 
@@ -40,7 +39,10 @@ private:
 	Maybe widen(const core::Batch &batch);
 	Maybe check(const core::Batch::Message &message);
 	Maybe publish(const core::Outbox::Next &next, bool ask);
-	bool must_ask(const core::Outbox::Next &next) const;
+	natsStatus make(__natsMsg **made, const core::Outbox::Next &next, bool ask);
+	natsStatus set_guard(__natsMsg *message, const core::Outbox::Next &next);
+	std::uint64_t unsent() const;
+	bool must_ask() const;
 	Maybe collect();
 	Maybe accept(std::string_view answer, std::uint64_t sequence);
 	Maybe too_large(const core::Batch::Message &message);
@@ -67,7 +69,7 @@ private:
 	std::size_t since_asked_messages_ = 0, since_asked_bytes_ = 0;
 	std::size_t stride_;		// messages per acknowledgement: few after a failure, so that the culprit gets its own
 	Clock::time_point last_life_;	// when the server last took or answered something
-	std::string subject_, number_, reply_, id_, last_subject_;
+	std::string subject_, number_, reply_, id_, previous_id_, last_subject_;
 };
 
 }	// namespace pgbraid::nats

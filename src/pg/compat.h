@@ -4,6 +4,7 @@
 
 extern "C" {
 #include "access/htup_details.h"
+#include "catalog/pg_publication.h"
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
@@ -12,6 +13,9 @@ extern "C" {
 #endif
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 }
 
 namespace pgbraid::pg {
@@ -46,6 +50,16 @@ inline WaitEventSet *create_wait_event_set(int events)
 	return CreateWaitEventSet(nullptr, events);
 #else
 	return CreateWaitEventSet(TopMemoryContext, events);
+#endif
+}
+
+// Before PostgreSQL 18 a publication can't say it, and generated columns stay in.
+inline bool publishes_generated_columns([[maybe_unused]] const Publication *publication)
+{
+#if PG_VERSION_NUM >= 180000
+	return publication->pubgencols_type == PUBLISH_GENCOLS_STORED;
+#else
+	return false;
 #endif
 }
 

@@ -1,8 +1,11 @@
 #include "flow/source/contract.h"
 
+#include "pg/compat.h"
+
 extern "C" {
 #include "catalog/partition.h"
 #include "catalog/pg_publication_rel.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -34,6 +37,8 @@ bool is_member(const Publication *publication, Oid relation, Contract &contract)
 
 void read_lists(const Publication *publication, Contract &contract)
 {
+	if (publication->alltables)
+		return;
 	HeapTuple tuple = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(contract.published_as),
 									  ObjectIdGetDatum(publication->oid));
 	if (!HeapTupleIsValid(tuple))
@@ -42,22 +47,10 @@ void read_lists(const Publication *publication, Contract &contract)
 	Datum columns = SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prattrs, &is_null);
 	if (!is_null)
 		contract.columns = pub_collist_to_bitmapset(nullptr, columns, CurrentMemoryContext);
-	(void) SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prqual, &is_null);
-	ReleaseSysCache(tuple);
+	Datum filter = SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prqual, &is_null);
 	if (!is_null)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("publication \"%s\" has a row filter on table \"%s\"", publication->name,
-							   get_rel_name(contract.published_as)),
-						errhint("Publish the table without WHERE.")));
-}
-
-bool publishes_generated_columns([[maybe_unused]] const Publication *publication)
-{
-#if PG_VERSION_NUM >= 180000
-	return publication->pubgencols_type == PUBLISH_GENCOLS_STORED;
-#else
-	return false;
-#endif
+		contract.filter = TextDatumGetCString(filter);
+	ReleaseSysCache(tuple);
 }
 
 }	// namespace
@@ -77,8 +70,13 @@ Contract read_contract(Relation relation, const char *name, bool own_publication
 	contract.published = is_member(publication, id, contract);
 	if (!contract.published)
 		return contract;
+	// A partition tree is published as its leaves, or else as its root.
+	if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && !publication->pubviaroot) {
+		contract.published = false;
+		return contract;
+	}
 	contract.actions = publication->pubactions;
-	contract.generated_columns = own_publication || publishes_generated_columns(publication);
+	contract.generated_columns = own_publication || pg::publishes_generated_columns(publication);
 	read_lists(publication, contract);
 	return contract;
 }

@@ -15,6 +15,7 @@ struct Contract {
 	PublicationActions actions;
 	Oid published_as;		// the relation itself, or its ancestor in a partition tree
 	Bitmapset *columns;		// of published_as; null: all
+	const char *filter;		// the WHERE as an expression tree in text; null: none
 	bool generated_columns;
 };
 

@@ -1,5 +1,6 @@
 #include "flow/source/decoder.h"
 
+#include "flow/source/row_filter.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 
@@ -22,7 +23,7 @@ constexpr int new_row = 0, old_row = 1;
 bool is_published(const RelationPlan &plan, Operation operation)
 {
 	switch (operation) {
-		case Operation::snapshot: return plan.publishes_anything();
+		case Operation::snapshot: return true;
 		case Operation::insert: return plan.inserts;
 		case Operation::update: return plan.updates;
 		case Operation::remove: return plan.deletes;
@@ -130,7 +131,7 @@ RowImage Decoder::take_apart(Relation relation, HeapTuple tuple, int which)
 	if (tuple == nullptr)
 		return {};
 	TupleDesc description = RelationGetDescr(relation);
-	if (description->natts > capacity_) {
+	if (capacity_ == 0) {
 		capacity_ = MaxHeapAttributeNumber;
 		for (int i : {new_row, old_row}) {
 			values_[i] = static_cast<Datum *>(MemoryContextAlloc(TopMemoryContext, sizeof(Datum) * (size_t) capacity_));
@@ -163,10 +164,18 @@ void Decoder::change(ReorderBufferTXN *transaction, Relation relation, ReorderBu
 		counters_.filtered++;
 		return;
 	}
-	emit(plan, {.operation = operation,
-				.position = position,
-				.after = take_apart(relation, pg::tuple(change->data.tp.newtuple), new_row),
-				.before = take_apart(relation, pg::tuple(change->data.tp.oldtuple), old_row)});
+	filter_and_emit(plan, {.operation = operation,
+						   .position = position,
+						   .after = take_apart(relation, pg::tuple(change->data.tp.newtuple), new_row),
+						   .before = take_apart(relation, pg::tuple(change->data.tp.oldtuple), old_row)});
+}
+
+void Decoder::filter_and_emit(const RelationPlan &plan, Change change)
+{
+	if (apply_row_filter(plan, change))
+		emit(plan, change);
+	else
+		counters_.filtered++;
 }
 
 void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relations)
@@ -176,7 +185,9 @@ void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relat
 		if (!next_position(transaction, &position))
 			continue;
 		const RelationPlan &plan = plan_of(relations[i]);
-		if (is_published(plan, Operation::truncate))
+		// Where the root of a partition tree stands for its leaves, emptying a leaf is not emptying the root.
+		bool stands_for_itself = plan.published_as == RelationGetRelid(relations[i]);
+		if (stands_for_itself && is_published(plan, Operation::truncate))
 			emit(plan, {.operation = Operation::truncate, .position = position, .after = {}, .before = {}});
 		else
 			counters_.filtered++;
@@ -185,7 +196,9 @@ void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relat
 
 void Decoder::snapshot_row(Relation relation, const RowImage &row, core::Position position)
 {
-	emit(plan_of(relation), {.operation = Operation::snapshot, .position = position, .after = row, .before = {}});
+	const RelationPlan &plan = plan_of(relation);
+	if (plan.publishes_anything())
+		filter_and_emit(plan, {.operation = Operation::snapshot, .position = position, .after = row, .before = {}});
 }
 
 }	// namespace pgbraid::flow

@@ -42,6 +42,7 @@ private:
 	RelationPlan &plan_of(Relation relation);
 	RowImage take_apart(Relation relation, HeapTuple tuple, int which);
 	bool next_position(ReorderBufferTXN *transaction, core::Position *position);
+	void filter_and_emit(const RelationPlan &plan, Change change);
 	void emit(const RelationPlan &plan, const Change &change);
 
 	Encoder &encoder_;

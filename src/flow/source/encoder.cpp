@@ -1,12 +1,7 @@
 #include "flow/source/encoder.h"
 
 #include "core/flow/json.h"
-
-extern "C" {
-#if PG_VERSION_NUM >= 160000
-#include "varatt.h"
-#endif
-}
+#include "pg/compat.h"
 
 namespace pgbraid::flow {
 
@@ -19,16 +14,6 @@ bool is_unchanged(const ColumnPlan &column, const RowImage &row)
 {
 	return !row.is_from_table && !row.nulls[column.index] && column.type->is_varlena &&
 		   VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(row.values[column.index]));
-}
-
-// The row that has the column's value: the new one, or the old one where that carries what the new one leaves out.
-const RowImage *row_with(const ColumnPlan &column, const RowImage &row, const RowImage &other)
-{
-	if (!is_unchanged(column, row))
-		return &row;
-	if (other.values != nullptr && column.in_identity && !is_unchanged(column, other))
-		return &other;
-	return nullptr;
 }
 
 // An object of the columns that `wanted` picks. Returns how many had to be left out because they are unchanged.
@@ -89,6 +74,15 @@ void append_rows(Bytes &to, const RelationPlan &plan, const Change &change)
 
 }	// namespace
 
+const RowImage *row_with(const ColumnPlan &column, const RowImage &row, const RowImage &other)
+{
+	if (!is_unchanged(column, row))
+		return &row;
+	if (other.values != nullptr && column.in_identity && !is_unchanged(column, other))
+		return &other;
+	return nullptr;
+}
+
 const char *name_of(Operation operation)
 {
 	static constexpr const char *names[] = {"snapshot", "insert", "update", "delete", "truncate"};
@@ -123,14 +117,16 @@ std::string_view Encoder::subject_of(const RelationPlan &plan, const Change &cha
 	if (!plan.subject.empty())
 		return plan.subject;
 	key_.clear();
+	bool is_first = true;
 	const RowImage &row = change.after.values ? change.after : change.before;
 	for (int i = 0; template_.uses_key() && row.values != nullptr && i < plan.column_count; i++) {
 		const ColumnPlan &column = plan.columns[i];
 		const RowImage *source = column.in_key ? row_with(column, row, change.before) : nullptr;
 		if (source == nullptr || source->nulls[column.index])
 			continue;
-		if (!key_.empty())
+		if (!is_first)
 			key_.append(',');
+		is_first = false;
 		append_plain(key_, column.type, source->values[column.index]);
 	}
 	subject_.clear();
@@ -152,7 +148,7 @@ void Encoder::append_json(Bytes &to, const RelationPlan &plan, const Change &cha
 		if (append_object(to, plan, change.after, change.before, every_column) > 0)
 			append_unchanged_names(to, plan, change);
 	}
-	if (change.before.values != nullptr) {
+	if (change.before.values != nullptr && change.operation != Operation::insert) {
 		to.append(",\"before\":");
 		append_object(to, plan, change.before, {}, identity_columns);
 	}

@@ -22,8 +22,12 @@ struct RowImage {
 struct Change {
 	Operation operation;
 	core::Position position;
-	RowImage after, before;
+	RowImage after, before;		// an insert may have a `before`, to take unchanged values from
 };
+
+// The row that has the column's value: `row`, or `other` (the old row) where `row` leaves it out as unchanged; null where
+// neither has it.
+const RowImage *row_with(const ColumnPlan &column, const RowImage &row, const RowImage &other);
 
 class Encoder {
 public:

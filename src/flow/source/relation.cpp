@@ -3,6 +3,7 @@
 #include "core/flow/event.h"
 #include "core/flow/json.h"
 #include "flow/source/contract.h"
+#include "flow/source/row_filter.h"
 #include "pg/boundary.h"
 
 extern "C" {
@@ -19,6 +20,12 @@ extern "C" {
 #include <algorithm>
 
 namespace pgbraid::flow {
+
+// Columns of the table as stored.
+struct Identity {
+	Bitmapset *logged;	// in the old row that WAL carries
+	Bitmapset *key;		// what names the row
+};
 
 namespace {
 
@@ -155,26 +162,40 @@ void RelationPlans::plan_columns(RelationPlan &plan, Relation stored, Relation p
 {
 	TupleDesc attributes = RelationGetDescr(published);
 	plan.whole_row_identity = stored->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
-	Bitmapset *identity = index_columns(RelationGetReplicaIndex(stored));
-	Bitmapset *key = plan.whole_row_identity ? index_columns(stored->rd_pkindex) : identity;
-	plan.columns = static_cast<ColumnPlan *>(palloc0(sizeof(ColumnPlan) * (attributes->natts + 1)));
+	Bitmapset *replica_identity = index_columns(RelationGetReplicaIndex(stored));
+	Identity identity = {replica_identity, plan.whole_row_identity ? index_columns(stored->rd_pkindex) : replica_identity};
+	plan.columns = static_cast<ColumnPlan *>(palloc0(sizeof(ColumnPlan) * (size_t) (attributes->natts + 1)));
+	plan.filter_columns = static_cast<ColumnPlan *>(palloc0(sizeof(ColumnPlan) * (size_t) (attributes->natts + 1)));
 	for (int i = 0; i < attributes->natts; i++) {
 		Form_pg_attribute attribute = TupleDescAttr(attributes, i);
+		if (attribute->attisdropped)
+			continue;
+		ColumnPlan column = plan_column(attribute, plan, identity);
+		if (contract.filter != nullptr)
+			plan.filter_columns[plan.filter_column_count++] = column;
 		if (!is_sent(attribute, contract))
 			continue;
-		// A partition may keep its columns in another order than its root.
-		int number = stored == published ? i + 1 : get_attnum(plan.relation, NameStr(attribute->attname));
-		scratch_.clear();
-		core::append_json_string(scratch_, NameStr(attribute->attname));
-		scratch_.append(':');
-		plan.columns[plan.column_count++] = {.name = keep(NameStr(attribute->attname)),
-											 .label = keep(scratch_.view()),
-											 .index = number - 1,
-											 .type = plan_type(attribute->atttypid),
-											 .in_key = bms_is_member(number, key),
-											 .in_identity = plan.whole_row_identity || bms_is_member(number, identity)};
-		plan.has_key = plan.has_key || bms_is_member(number, key);
+		plan.columns[plan.column_count++] = column;
+		plan.has_key = plan.has_key || column.in_key;
 	}
+	if (contract.filter != nullptr)
+		plan.filter = make_row_filter(contract.filter, published);
+}
+
+// A partition may keep its columns in another order than its root: the name is what they share.
+ColumnPlan RelationPlans::plan_column(Form_pg_attribute attribute, const RelationPlan &plan, const Identity &identity)
+{
+	int number = plan.published_as == plan.relation ? attribute->attnum : get_attnum(plan.relation, NameStr(attribute->attname));
+	scratch_.clear();
+	core::append_json_string(scratch_, NameStr(attribute->attname));
+	scratch_.append(':');
+	return {.name = keep(NameStr(attribute->attname)),
+			.label = keep(scratch_.view()),
+			.index = number - 1,
+			.published_index = attribute->attnum - 1,
+			.type = plan_type(attribute->atttypid),
+			.in_key = bms_is_member(number, identity.key),
+			.in_identity = plan.whole_row_identity || bms_is_member(number, identity.logged)};
 }
 
 }	// namespace pgbraid::flow

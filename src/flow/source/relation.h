@@ -12,11 +12,13 @@ extern "C" {
 namespace pgbraid::flow {
 
 struct Contract;
+struct RowFilter;
 
 struct ColumnPlan {
 	std::string_view name;
 	std::string_view label;		// "name":
 	int index;					// in the tuple as stored
+	int published_index;		// in the table as published
 	TypePlan *type;
 	bool in_key;				// of the replica identity; of the primary key where the identity is the whole row
 	bool in_identity;			// part of what the old row carries
@@ -34,6 +36,9 @@ struct RelationPlan {
 	std::string_view subject;		// empty where it depends on the event
 	int column_count;
 	ColumnPlan *columns;			// in the order in which they are encoded
+	RowFilter *filter;				// null: every row leaves
+	int filter_column_count;
+	ColumnPlan *filter_columns;		// what it may speak of: all
 
 	bool publishes_anything() const { return inserts || updates || deletes || truncates; }
 };
@@ -58,6 +63,7 @@ private:
 	RelationPlan *make(Relation relation);
 	void describe(RelationPlan &plan, Relation stored, const Contract &contract);
 	void plan_columns(RelationPlan &plan, Relation stored, Relation published, const Contract &contract);
+	ColumnPlan plan_column(Form_pg_attribute attribute, const RelationPlan &plan, const struct Identity &identity);
 
 	PlanOptions options_;
 	core::Bytes scratch_;	// a member, since an ereport would skip the destructor of a local

@@ -278,7 +278,7 @@ void Session::report_trouble(const nats::Publisher::Progress &progress)
 							progress.error->hint.c_str());
 		if (was_healthy_ || reported_errors_ == 1)
 			ereport(LOG, (errmsg("flow \"%s\" can't publish: %s", flow_.name.c_str(), progress.error->message.c_str()),
-						  errhint("%s", progress.error->hint.c_str())));
+						  progress.error->hint.empty() ? 0 : errhint("%s", progress.error->hint.c_str())));
 	}
 	if (progress.healthy && !was_healthy_) {
 		ereport(LOG, (errmsg("flow \"%s\" is connected to %s", flow_.name.c_str(), progress.connected_url.c_str())));
