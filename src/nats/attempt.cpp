@@ -1,9 +1,6 @@
 #include "nats/attempt.h"
 
 #include "nats/error.h"
-#include "nats/signals.h"
-
-#include <thread>
 
 namespace pgbraid::nats {
 
@@ -34,22 +31,12 @@ Result<std::shared_ptr<Connection>> connect(const ConnectionOptions &options) no
 Attempt::Attempt(std::shared_ptr<Mailbox> mailbox, const ConnectionOptions &options)
 	: state_(std::make_shared<State>())
 {
-	SignalsBlocked blocked;
-	mailbox->enter();
-	try {
-		std::thread([state = state_, mailbox, options] {
-			{
-				auto result = connect(options);
-				std::lock_guard lock(state->mutex);
-				if (!state->left_behind)
-					state->result = std::move(result);
-			}
-			mailbox->leave();
-		}).detach();
-	} catch (...) {
-		mailbox->leave();
-		throw;
-	}
+	mailbox->run([state = state_, mailbox, options] {
+		auto result = connect(options);
+		std::lock_guard lock(state->mutex);
+		if (!state->left_behind)
+			state->result = std::move(result);
+	});
 }
 
 Attempt::~Attempt()

@@ -37,17 +37,15 @@ Result<Connection> Connection::open(const ConnectionOptions &options, Events eve
 		connection.timeout_ = options.timeout;
 		connection.link_ = std::make_shared<Link>();
 		connection.link_->events = events;
-		auto made = make_options(options, *endpoint, connection.link_);
+		auto made = make_options(options, *endpoint, *connection.link_);
 		if (!made.ok())
 			return made.error();
-		connection.link_->last_callback = connection.link_;
 		natsStatus status = natsConnection_Connect(&connection.handle_, made->get());
 		if (status == NATS_OK) {
 			if (auto subscribed = connection.subscribe(); !subscribed.ok())
 				return subscribed.error();
 			return connection;
 		}
-		connection.link_->last_callback.reset();
 		if (!error)
 			error = connect_error(status, options, *endpoint);
 		else
@@ -140,6 +138,21 @@ void Connection::pump(milliseconds timeout, int wake_fd) const
 		flush();
 	if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
 		natsConnection_ProcessReadEvent(handle_);
+	note_errors();
+}
+
+void Connection::note_errors() const
+{
+	const char *text = nullptr;
+	natsStatus status = natsConnection_GetLastError(handle_, &text);
+	if ((status == NATS_NOT_PERMITTED || status == NATS_CONNECTION_AUTH_FAILED) && link_->complained != text) {
+		link_->complained = text;
+		link_->complaint = permission_error(text);
+		if (link_->events.error)
+			link_->events.error(text);
+	}
+	if (link_->gone && !std::exchange(link_->lost, true) && link_->events.lost)
+		link_->events.lost(close_reason());
 }
 
 void Connection::flush() const
@@ -204,7 +217,6 @@ std::optional<Connection::Answer> Connection::next_answer() const
 
 std::optional<Error> Connection::complaint() const
 {
-	std::lock_guard lock(link_->mutex);
 	return std::exchange(link_->complaint, std::nullopt);
 }
 

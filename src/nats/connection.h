@@ -45,7 +45,7 @@ struct Link;	// what libnats' callbacks see of a connection
 
 class Connection {
 public:
-	// Called on libnats' threads: must only take a lock, note and wake. `reason` is one line.
+	// Called within pump() and request(). `reason` is one line.
 	struct Events {
 		std::function<void(std::string_view reason)> lost;		// closed for good; it will not come back
 		std::function<void(std::string_view reason)> error;		// asynchronous -ERR of the server, e.g. a permission
@@ -88,7 +88,8 @@ public:
 	const std::string &reply_prefix() const noexcept { return reply_prefix_; }
 	std::optional<Answer> next_answer() const;
 
-	// The latest permission or authorization error that the server reported on its own account; asked for once.
+	// A permission or authorization error that the server reported on its own account; told once. The same words are
+	// not noticed again on this connection.
 	std::optional<Error> complaint() const;
 
 	std::string connected_url() const;	// without credentials
@@ -101,7 +102,7 @@ public:
 private:
 	Connection() = default;
 	Status subscribe();
-	void release() noexcept;
+	void note_errors() const;
 
 	__natsConnection *handle_ = nullptr;
 	__natsSubscription *requests_ = nullptr, *answers_ = nullptr;

@@ -105,7 +105,7 @@ Status check_files(const ConnectionOptions &options)
 }
 
 Result<Options> make_options(const ConnectionOptions &options, const Endpoint &endpoint,
-							 const std::shared_ptr<Link> &link)
+							 Link &link)
 {
 	natsOptions *made = nullptr;
 	natsStatus status = natsOptions_Create(&made);
@@ -126,7 +126,7 @@ Result<Options> make_options(const ConnectionOptions &options, const Endpoint &e
 	if (status == NATS_OK)
 		status = natsOptions_SetPingInterval(made, 0);
 	if (status == NATS_OK)
-		status = Link::listen(made, link);
+		status = link.listen(made);
 	if (status != NATS_OK)
 		return option_error(status, {});
 	if (auto tls = set_tls(made, options, endpoint); !tls.ok())

@@ -14,7 +14,7 @@ using Options = std::unique_ptr<natsOptions, decltype(&natsOptions_Destroy)>;
 Status check_files(const ConnectionOptions &options);
 
 Result<Options> make_options(const ConnectionOptions &options, const Endpoint &endpoint,
-							 const std::shared_ptr<Link> &link);
+							 Link &link);
 
 Error connect_error(natsStatus status, const ConnectionOptions &options, const Endpoint &endpoint);
 

@@ -65,38 +65,11 @@ natsStatus detach([[maybe_unused]] void *user_data)
 	return NATS_OK;
 }
 
-void on_error(natsConnection *, natsSubscription *, natsStatus status, void *closure)
+#if NATS_VERSION_NUMBER >= 0x030500
+void ignore_error(natsConnection *, natsSubscription *, natsStatus, void *)
 {
-	if (status != NATS_NOT_PERMITTED && status != NATS_CONNECTION_AUTH_FAILED)
-		return;
-	auto link = static_cast<Link *>(closure);
-	const char *text = nats_GetLastError(nullptr);
-	std::string_view reason = text != nullptr && *text != '\0' ? text : natsStatus_GetText(status);
-	{
-		std::lock_guard lock(link->mutex);
-		link->complaint = permission_error(reason);
-	}
-	link->wake();
-	if (link->events.error)
-		link->events.error(reason);
 }
-
-void on_closed(natsConnection *connection, void *closure)
-{
-	auto link = static_cast<Link *>(closure);
-	const char *text = nullptr;
-	natsStatus status = natsConnection_GetLastError(connection, &text);
-	std::string reason = text != nullptr && *text != '\0' ? text : status != NATS_OK ? natsStatus_GetText(status) : "";
-	std::shared_ptr<Link> last;
-	{
-		std::lock_guard lock(link->mutex);
-		link->close_reason = reason;
-		last = std::move(link->last_callback);
-	}
-	link->wake();
-	if (link->events.lost)
-		link->events.lost(reason);
-}
+#endif
 
 }	// namespace
 
@@ -124,13 +97,16 @@ void Link::drain() noexcept
 	[[maybe_unused]] int result = eventfd_read(wake_fd, &count);
 }
 
-natsStatus Link::listen(natsOptions *options, const std::shared_ptr<Link> &link)
+natsStatus Link::listen(natsOptions *options)
 {
-	natsStatus status = natsOptions_SetEventLoop(options, link.get(), attach, want_read, want_write, detach);
+	natsStatus status = natsOptions_SetEventLoop(options, this, attach, want_read, want_write, detach);
+#if NATS_VERSION_NUMBER >= 0x030500
+	natsErrHandler handler = ignore_error;	// for none it would print them
+#else
+	natsErrHandler handler = nullptr;
+#endif
 	if (status == NATS_OK)
-		status = natsOptions_SetErrorHandler(options, on_error, link.get());
-	if (status == NATS_OK)
-		status = natsOptions_SetClosedCB(options, on_closed, link.get());
+		status = natsOptions_SetErrorHandler(options, handler, nullptr);
 	return status;
 }
 

@@ -1,10 +1,10 @@
-// The state that libnats' callbacks share with a Connection. It outlives both: libnats calls back on a thread of its own
-// until it has reported the end of the connection, and `last_callback` keeps the state until then.
+// The state that a Connection shares with libnats' callbacks, all of which run within the calls of whoever pumps it.
+// libnats' callbacks for errors and for the end of a connection are not used: they run on a thread of libnats that
+// nobody can wait for, which then may free what is left of a connection while the process exits.
 #pragma once
 #include "nats/connection.h"
 
 #include <atomic>
-#include <mutex>
 #include <nats/nats.h>
 
 namespace pgbraid::nats {
@@ -19,7 +19,7 @@ struct Link {
 	void drain() noexcept;
 
 	// Makes libnats call us instead of starting threads for reading and writing.
-	static natsStatus listen(natsOptions *options, const std::shared_ptr<Link> &link);
+	natsStatus listen(natsOptions *options);
 
 	Connection::Events events;
 	int socket = -1;		// a duplicate of libnats' socket: valid whenever libnats decides to close its own
@@ -27,10 +27,9 @@ struct Link {
 	natsConnection *connection = nullptr;	// what libnats attached, and its own socket: since 3.11 it leaves to us
 	natsSock original = -1;					// when to let go of them
 	std::atomic<bool> writing = false, closing = false, gone = false;	// gone: libnats has closed it
-	std::mutex mutex;
 	std::optional<Error> complaint;
-	std::string close_reason;
-	std::shared_ptr<Link> last_callback;	// itself, from a successful connection to libnats' last callback
+	std::string complained;		// its words: libnats keeps showing the latest
+	bool lost = false;			// events.lost was called
 };
 
 }	// namespace pgbraid::nats

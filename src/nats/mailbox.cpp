@@ -1,5 +1,8 @@
 #include "nats/mailbox.h"
 
+#include "nats/signals.h"
+
+#include <algorithm>
 #include <cerrno>
 #include <sys/eventfd.h>
 #include <system_error>
@@ -15,6 +18,10 @@ Mailbox::Mailbox(int event_fd) : event_fd_(event_fd), wake_fd_(eventfd(0, EFD_CL
 
 Mailbox::~Mailbox()
 {
+	for (auto &worker : workers_) {
+		if (worker.thread.joinable())
+			worker.thread.detach();		// stop() had no patience; the last of them may be the one that is here
+	}
 	::close(wake_fd_);
 }
 
@@ -49,7 +56,9 @@ bool Mailbox::stop(std::chrono::milliseconds patience) noexcept
 	if (auto connection = connection_.lock())
 		connection->close();
 	wake();
-	return left_.wait_for(lock, patience, [this] { return threads_ == 0; });
+	bool all = ended_.wait_for(lock, patience, [this] { return all_ended(); });
+	join_ended(lock);
+	return all;
 }
 
 std::vector<std::unique_ptr<core::Batch>> Mailbox::take()
@@ -83,24 +92,52 @@ void Mailbox::drain() noexcept
 	eventfd_read(wake_fd_, &count);
 }
 
-void Mailbox::enter() noexcept
+void Mailbox::run(std::function<void()> body)
 {
-	std::lock_guard lock(mutex_);
-	threads_++;
+	SignalsBlocked blocked;
+	std::unique_lock lock(mutex_);
+	join_ended(lock);
+	auto &worker = workers_.emplace_back();
+	try {
+		worker.thread = std::thread([this, &worker, body = std::move(body)] {
+			body();
+			std::lock_guard end(mutex_);
+			worker.ended = true;
+			wake();
+			ended_.notify_all();
+		});
+	} catch (...) {
+		workers_.remove_if([&worker](const Worker &other) { return &other == &worker; });
+		throw;
+	}
 }
 
-void Mailbox::leave() noexcept
+std::size_t Mailbox::threads() const
 {
 	std::lock_guard lock(mutex_);
-	threads_--;
-	wake();
-	left_.notify_all();
+	return static_cast<std::size_t>(
+		std::count_if(workers_.begin(), workers_.end(), [](const Worker &worker) { return !worker.ended; }));
 }
 
-int Mailbox::threads() const noexcept
+bool Mailbox::all_ended() const noexcept
 {
-	std::lock_guard lock(mutex_);
-	return threads_;
+	return std::all_of(workers_.begin(), workers_.end(), [](const Worker &worker) { return worker.ended; });
+}
+
+// Their last act under the lock is behind them, so that joining takes no time; without the lock all the same.
+void Mailbox::join_ended(std::unique_lock<std::mutex> &lock) noexcept
+{
+	std::list<Worker> ended;
+	for (auto worker = workers_.begin(); worker != workers_.end();) {
+		auto next = std::next(worker);
+		if (worker->ended)
+			ended.splice(ended.end(), workers_, worker);
+		worker = next;
+	}
+	lock.unlock();
+	for (auto &worker : ended)
+		worker.thread.join();
+	lock.lock();
 }
 
 void Mailbox::wake() noexcept

@@ -4,7 +4,10 @@
 #include "nats/publisher.h"
 
 #include <condition_variable>
+#include <functional>
+#include <list>
 #include <mutex>
+#include <thread>
 
 namespace pgbraid::nats {
 
@@ -26,21 +29,28 @@ public:
 	std::vector<std::unique_ptr<core::Batch>> take();
 	void show(const Publisher::Progress &progress);			// and wake the owner
 	void use(const std::shared_ptr<Connection> &connection);	// which stop() closes
-	int wake_fd() const noexcept { return wake_fd_; }		// readable after submit(), stop() and leave()
+	int wake_fd() const noexcept { return wake_fd_; }		// readable after submit(), stop() and the end of a thread
 	void drain() noexcept;
 
-	// The threads that stop() waits for.
-	void enter() noexcept;
-	void leave() noexcept;
-	int threads() const noexcept;
+	// Runs the body on a thread that stop() waits for, with every signal blocked. The body must keep the mailbox alive.
+	void run(std::function<void()> body);
+	std::size_t threads() const;	// that have not ended
 
 private:
+	// A thread is joined, not only awaited: after its body it still runs the thread-local destructors of libraries, and
+	// those of OpenSSL crash when the process has begun to exit.
+	struct Worker {
+		std::thread thread;
+		bool ended = false;
+	};
 	void wake() noexcept;
+	void join_ended(std::unique_lock<std::mutex> &lock) noexcept;
+	bool all_ended() const noexcept;
 
 	mutable std::mutex mutex_;
-	std::condition_variable left_;
+	std::condition_variable ended_;
 	int event_fd_, wake_fd_;
-	int threads_ = 0;
+	std::list<Worker> workers_;
 	std::atomic<bool> stopping_ = false, waiting_ = false;
 	std::vector<std::unique_ptr<core::Batch>> batches_;
 	std::size_t bytes_ = 0;			// of batches_

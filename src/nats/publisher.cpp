@@ -2,9 +2,6 @@
 
 #include "nats/mailbox.h"
 #include "nats/sender.h"
-#include "nats/signals.h"
-
-#include <thread>
 
 namespace pgbraid::nats {
 
@@ -20,17 +17,7 @@ Publisher::~Publisher()
 
 void Publisher::start()
 {
-	SignalsBlocked blocked;
-	mailbox_->enter();
-	try {
-		std::thread([mailbox = mailbox_, options = options_] {
-			Sender(mailbox, options).run();
-			mailbox->leave();
-		}).detach();
-	} catch (...) {
-		mailbox_->leave();
-		throw;
-	}
+	mailbox_->run([mailbox = mailbox_, options = options_] { Sender(mailbox, options).run(); });
 }
 
 void Publisher::submit(std::unique_ptr<core::Batch> batch)

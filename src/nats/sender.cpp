@@ -13,7 +13,7 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t most_asked = 16;		// acknowledgements under way: bounds what waits within the server
 constexpr std::size_t write_size = 64 << 10;	// for one system call
-constexpr int most_attempts = 4;			// connection attempts left behind
+constexpr std::size_t most_attempts = 4;			// connection attempts left behind
 constexpr milliseconds attempt_slack{5000};	// for the name server
 
 milliseconds until(std::chrono::steady_clock::time_point when)

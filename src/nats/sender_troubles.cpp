@@ -36,7 +36,10 @@ std::pair<std::uint64_t, std::uint64_t> parse_token(std::string_view token)
 
 Sender::Trouble Sender::trouble(const Error &error) const
 {
-	bool bad = connection_->closed() || error.sqlstate == std::string_view(sqlstate::connection_failure);
+	// A permission too: a new connection has those that were given since, and reports the same refusal anew.
+	std::string_view state = error.sqlstate;
+	bool bad = connection_->closed() || state == sqlstate::connection_failure ||
+		state == sqlstate::insufficient_privilege || state == sqlstate::invalid_authorization;
 	return {error, bad ? Remedy::reconnect : Remedy::resume};
 }
 

@@ -22,7 +22,7 @@ for my $encoding (sort keys %samples)
 	(my $database = lc $encoding) =~ s/_//;
 	my @in = (dbname => $database);
 	$braid->sql("CREATE DATABASE $database ENCODING '$encoding' TEMPLATE template0");
-	my $bytes = encode($perl_name, $text, FB_CROAK);
+	my $bytes = encode($perl_name, my $copy = $text, FB_CROAK);
 	$braid->sql("SET client_encoding = '$encoding'; CREATE EXTENSION pgbraid;
 		CREATE TABLE \"t$bytes\" (id int PRIMARY KEY, \"c$bytes\" text, j json, x xml);
 		INSERT INTO \"t$bytes\" VALUES (1, '$bytes', '{\"$bytes\": 1}')", @in);
