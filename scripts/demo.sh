@@ -137,6 +137,7 @@ what_next() {
 wait_for_key() {
 	if [[ -t 0 ]]; then
 		say "Both servers run until a key is pressed."
+		while read -rsn 1 -t 0.1; do :; done	# what was typed meanwhile
 		read -rsn 1 || true
 	else
 		say "Not started from a terminal, so both servers stop now."

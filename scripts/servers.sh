@@ -3,6 +3,7 @@
 # on loopback and free ports. stop_servers, for an EXIT trap, ends them and removes the directory.
 # As root they run as user postgres, which PostgreSQL insists on; else as the user that runs the script.
 
+PATH=$PATH:/usr/sbin:/sbin	# nats-server is there
 server_dir=
 server_user=(env)
 nats_port=

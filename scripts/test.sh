@@ -44,7 +44,7 @@ count() { # title passed failed log
 }
 
 matching() { # grep arguments: the number of lines
-	grep -c "$@" || true
+	grep -ac "$@" || true
 }
 
 build() {
@@ -153,8 +153,8 @@ become_tap_file() { # name
 count_tap() { # name
 	local log=$server_dir/tap/$1.log good bad
 	good=$(matching -E '^ok [0-9]' "$log")
-	bad=$(grep -E '^not ok [0-9]' "$log" | grep -vc '# TODO' || true)
-	if ((bad == 0)) && ! grep -q '^Result: PASS' "$log"; then
+	bad=$(grep -aE '^not ok [0-9]' "$log" | grep -vc '# TODO' || true)
+	if ((bad == 0)) && ! grep -aq '^Result: PASS' "$log"; then
 		bad=1	# it died, or ran other tests than it had planned
 	fi
 	count "$1" "$good" "$bad" "$log"
@@ -207,11 +207,29 @@ finish() {
 	exit
 }
 
-clean_up() {
+# Each TAP file is a process group, made by timeout; its servers are not in it, but are stopped by it.
+stop_tap() {
+	local pid i file
 	if ((${#tap_pids[@]} > 0)); then
 		kill "${!tap_pids[@]}" 2>/dev/null || true
-		wait
 	fi
+	for pid in "${!tap_pids[@]}"; do
+		for ((i = 0; i < 400; i++)); do
+			kill -0 -- "-$pid" 2>/dev/null || break
+			sleep 0.05
+		done
+	done
+	if ((${#tap_pids[@]} > 0)); then
+		for file in "$server_dir"/tap/*/tmp_check/*/pgdata/postmaster.pid; do
+			if [[ -s $file ]]; then
+				end_process "$(head -n 1 "$file")" QUIT
+			fi
+		done
+	fi
+}
+
+clean_up() {
+	stop_tap
 	stop_servers
 }
 

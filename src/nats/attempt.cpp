@@ -12,7 +12,7 @@ struct Attempt::State {
 
 namespace {
 
-Result<std::shared_ptr<Connection>> connect(const ConnectionOptions &options) noexcept
+Result<std::shared_ptr<Connection>> connect(const ConnectionOptions &options)
 {
 	try {
 		auto connection = Connection::open(options, {});

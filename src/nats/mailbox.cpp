@@ -45,7 +45,20 @@ Publisher::Progress Mailbox::progress() const
 	auto progress = progress_;
 	progress.unacknowledged_bytes += bytes_;
 	progress.unacknowledged_messages += messages_;
+	if (broken_off_) {
+		progress.state = Publisher::State::broken;
+		progress.error = Error{"53200", "out of memory while publishing to NATS"};
+		progress.errors++;
+	}
 	return progress;
+}
+
+void Mailbox::break_off() noexcept
+{
+	broken_off_ = true;
+	std::lock_guard lock(mutex_);
+	if (event_fd_ >= 0)
+		eventfd_write(event_fd_, 1);
 }
 
 bool Mailbox::stop(std::chrono::milliseconds patience) noexcept
@@ -100,7 +113,10 @@ void Mailbox::run(std::function<void()> body)
 	auto &worker = workers_.emplace_back();
 	try {
 		worker.thread = std::thread([this, &worker, body = std::move(body)] {
-			body();
+			try {
+				body();
+			} catch (...) {	// it would end the process; who waits for the body's result gives up after a while
+			}
 			std::lock_guard end(mutex_);
 			worker.ended = true;
 			wake();

@@ -29,6 +29,7 @@ public:
 	std::vector<std::unique_ptr<core::Batch>> take();
 	void show(const Publisher::Progress &progress);			// and wake the owner
 	void use(const std::shared_ptr<Connection> &connection);	// which stop() closes
+	void break_off() noexcept;		// the thread can't even say what is wrong: there is no memory to say it with
 	int wake_fd() const noexcept { return wake_fd_; }		// readable after submit(), stop() and the end of a thread
 	void drain() noexcept;
 
@@ -51,7 +52,7 @@ private:
 	std::condition_variable ended_;
 	int event_fd_, wake_fd_;
 	std::list<Worker> workers_;
-	std::atomic<bool> stopping_ = false, waiting_ = false;
+	std::atomic<bool> stopping_ = false, waiting_ = false, broken_off_ = false;
 	std::vector<std::unique_ptr<core::Batch>> batches_;
 	std::size_t bytes_ = 0;			// of batches_
 	std::uint64_t messages_ = 0;

@@ -33,14 +33,23 @@ Sender::Sender(std::shared_ptr<Mailbox> mailbox, PublisherOptions options)
 void Sender::run() noexcept
 {
 	try {
+		live_or_give_up();
+	} catch (...) {	// an exception that left this thread would end the process, and with it the whole cluster
+		mailbox_->break_off();
+	}
+	mailbox_->use(nullptr);
+	connection_.reset();
+}
+
+void Sender::live_or_give_up()
+{
+	try {
 		live();
 	} catch (const std::bad_alloc &) {
 		suffer({{sqlstate::out_of_memory, "out of memory while publishing to NATS"}, Remedy::give_up});
 	} catch (const std::exception &exception) {
 		suffer({{"XX000", std::string("publishing to NATS failed: ") + exception.what()}, Remedy::give_up});
 	}
-	mailbox_->use(nullptr);
-	connection_.reset();
 }
 
 void Sender::live()

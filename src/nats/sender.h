@@ -28,6 +28,7 @@ private:
 		Clock::time_point at;
 	};
 
+	void live_or_give_up();
 	void live();
 	void suffer(Trouble trouble);
 	void pause();

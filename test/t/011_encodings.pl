@@ -26,7 +26,7 @@ for my $encoding (sort keys %samples)
 	$braid->sql("SET client_encoding = '$encoding'; CREATE EXTENSION pgbraid;
 		CREATE TABLE \"t$bytes\" (id int PRIMARY KEY, \"c$bytes\" text, j json, x xml);
 		INSERT INTO \"t$bytes\" VALUES (1, '$bytes', '{\"$bytes\": 1}')", @in);
-	$braid->sql("SET client_encoding = '$encoding'; SELECT pgflow_create('f', tables => '{\"t$bytes\"}')", @in);
+	$braid->sql("SET client_encoding = '$encoding'; SELECT pgflow_create('f', tables => ARRAY['\"t$bytes\"'::regclass])", @in);
 	$braid->until_state('f', 'streaming', undef, @in);
 	$braid->sql("SET client_encoding = '$encoding'; INSERT INTO \"t$bytes\" VALUES (2, '$bytes', '{\"$bytes\": 1}')", @in);
 	my @events = $braid->events('f', @in);
@@ -53,7 +53,7 @@ is($events[0]{event}{after}{v}, 'ü日', 'SQL_ASCII: UTF-8 stays');
 is($events[1]{event}{after}{v}, "a\x{fffd}b\x{fffd}", 'SQL_ASCII: what is not is replaced');
 
 # A name that is not UTF-8, as a table and as a part of the subject.
-$braid->sql("CREATE TABLE \"n\xff\" (id int PRIMARY KEY); SELECT pgflow_create('odd', tables => '{\"n\xff\"}', snapshot => 'none', stream => 'odd', subject => 'odd.{table}')", @in);
+$braid->sql("CREATE TABLE \"n\xff\" (id int PRIMARY KEY); SELECT pgflow_create('odd', tables => ARRAY['\"n\xff\"'::regclass], snapshot => 'none', stream => 'odd', subject => 'odd.{table}')", @in);
 $braid->until_state('odd', 'streaming', undef, @in);
 $braid->sql("INSERT INTO \"n\xff\" VALUES (1)", @in);
 @events = $braid->events('odd', @in);

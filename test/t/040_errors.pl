@@ -26,9 +26,9 @@ $braid->sql('CREATE TABLE t (id int PRIMARY KEY, v text)');
 sub server
 {
 	my ($name, $url, %mapping) = @_;
-	$braid->sql("CREATE SERVER $name FOREIGN DATA WRAPPER pgbraid_nats OPTIONS (url '$url')");
 	my $options = join ', ', map { "$_ '$mapping{$_}'" } sort keys %mapping;
-	$braid->sql("CREATE USER MAPPING FOR CURRENT_USER SERVER $name OPTIONS ($options)") if $options;
+	$braid->sql("BEGIN; CREATE SERVER $name FOREIGN DATA WRAPPER pgbraid_nats OPTIONS (url '$url');"
+		. ($options && "CREATE USER MAPPING FOR CURRENT_USER SERVER $name OPTIONS ($options);") . 'COMMIT');
 	return;
 }
 
@@ -121,6 +121,8 @@ works('bad', 'the right password');
 server('none', "nats://127.0.0.1:$port");
 create('none', "server => 'none'");
 shows('none', '28(000|P01)', 'refuses the connection', 'user, token', 'no credentials');
+$braid->sql("CREATE USER MAPPING FOR CURRENT_USER SERVER none OPTIONS (user 'good', password 'right')");
+works('none', 'a user mapping alone mends it');
 $braid->sql("SELECT pgflow_drop('none')");
 
 # Streams of others.

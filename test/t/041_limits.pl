@@ -49,7 +49,7 @@ $braid->until_sql('SELECT count(*) FROM pg_replication_slots', 0);
 # Background worker slots: PostgreSQL's own logical launcher, ours, a manager, one flow.
 $node->adjust_conf('postgresql.conf', 'max_worker_processes', 4);
 $node->restart;
-$braid->sql("SELECT pgflow_create('one', tables => '{t}')");
+$braid->sql("SELECT pgflow_create('one', tables => '{t}', subject => 'one.{table}')");
 $braid->until_state('one', 'streaming');
 $braid->sql("SELECT pgflow_create('two', tables => '{u}', subject => 'two.{table}')");
 $braid->until_sql("SELECT last_sqlstate = '53400' AND last_hint ~ 'max_worker_processes' FROM pgbraid.stat_flow WHERE flow = 'two'", 't', 'no worker slot: stat_flow says so');
