@@ -115,10 +115,12 @@ BEGIN
 	PERFORM pgbraid.check_stream(flow.stream);
 	PERFORM pgbraid.check_options(flow.options, '{message_id,replicas}');
 	IF jsonb_typeof(flow.options->'message_id') <> 'boolean' THEN
-		RAISE EXCEPTION 'option "message_id" must be true or false' USING ERRCODE = 'invalid_parameter_value';
+		RAISE EXCEPTION 'option "message_id" must be true or false'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"message_id": false}''.';
 	END IF;
 	IF flow.options ? 'replicas' AND flow.options->>'replicas' !~ '^[1-5]$' THEN
-		RAISE EXCEPTION 'option "replicas" must be a number from 1 to 5' USING ERRCODE = 'invalid_parameter_value';
+		RAISE EXCEPTION 'option "replicas" must be a number from 1 to 5'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"replicas": 3}''.';
 	END IF;
 	IF NOT EXISTS (SELECT FROM pg_publication WHERE pubname = flow.publication) THEN
 		RAISE EXCEPTION 'publication "%" does not exist', flow.publication
@@ -155,10 +157,10 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name at least one: tables => ''{my_table}''.';
 	END IF;
 	SELECT t, c.relkind, c.relpersistence INTO bad FROM unnest(tables) t JOIN pg_class c ON c.oid = t
-	 WHERE c.relkind NOT IN ('r', 'p') OR c.relpersistence <> 'p' LIMIT 1;
+	 WHERE c.relkind NOT IN ('r', 'p') OR c.relpersistence <> 'p' OR c.oid < 16384 LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION '"%" can''t be published', bad.t
-			USING ERRCODE = 'wrong_object_type', HINT = 'Only ordinary and partitioned tables that are logged can.';
+			USING ERRCODE = 'wrong_object_type', HINT = 'Only ordinary and partitioned tables that are logged can, and no system tables.';
 	END IF;
 	SELECT t INTO bad FROM unnest(tables) t JOIN pg_class c ON c.oid = t
 	 WHERE c.relreplident = 'n'
@@ -174,12 +176,23 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.check_tables(regclass[]) IS 'raises an error for a table that a flow can''t publish';
 
+CREATE FUNCTION pgbraid.free_publication_name(flow name) RETURNS name
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+RETURN (
+	SELECT candidate FROM (
+		SELECT 0, 'pgflow_' || flow UNION ALL
+		SELECT n, format('pgflow_%s_%s', n, left(md5(flow), 8)) FROM generate_series(1, 1000) n) names (rank, candidate)
+	 WHERE octet_length(candidate) < 64 AND NOT EXISTS (SELECT FROM pg_publication WHERE pubname = candidate)
+	 ORDER BY rank LIMIT 1);
+COMMENT ON FUNCTION pgbraid.free_publication_name(name) IS 'pgflow_ and the name of the flow, or something else that is free';
+
 CREATE FUNCTION pgbraid.create_publication(flow name, tables regclass[]) RETURNS name
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	publication name := left('pgflow_' || flow, 63);
+	publication name := pgbraid.free_publication_name(flow);
 	further text := CASE WHEN current_setting('server_version_num')::int >= 180000 THEN ', publish_generated_columns = stored' ELSE '' END;
 BEGIN
 	PERFORM pgbraid.check_tables(tables);
@@ -203,8 +216,10 @@ DECLARE
 	made pgbraid.flows;
 BEGIN
 	PERFORM pgbraid.require_logical();
+	LOCK TABLE pgbraid.flows IN SHARE ROW EXCLUSIVE MODE;	-- names and streams are free or taken, once known
 	IF coalesce(flow, '') = '' THEN
-		RAISE EXCEPTION 'a flow needs a name' USING ERRCODE = 'invalid_parameter_value';
+		RAISE EXCEPTION 'a flow needs a name'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT pgflow_create(''my_flow'', ...);';
 	END IF;
 	IF EXISTS (SELECT FROM pgbraid.flows f WHERE f.flow = pgflow_create.flow) THEN
 		RAISE EXCEPTION 'flow "%" already exists', flow
@@ -241,8 +256,10 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	altered pgbraid.flows := pgbraid.find_flow(flow);
+	altered pgbraid.flows;
 BEGIN
+	LOCK TABLE pgbraid.flows IN SHARE ROW EXCLUSIVE MODE;
+	altered := pgbraid.find_flow(flow);
 	IF tables IS NOT NULL THEN
 		IF publication IS NOT NULL OR NOT altered.owns_publication THEN
 			RAISE EXCEPTION 'flow "%" publishes what publication "%" says', flow, altered.publication
@@ -288,8 +305,10 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	resumed pgbraid.flows := pgbraid.find_flow(flow);
+	resumed pgbraid.flows;
 BEGIN
+	LOCK TABLE pgbraid.flows IN SHARE ROW EXCLUSIVE MODE;
+	resumed := pgbraid.find_flow(flow);
 	IF restart OR resumed.home <> pgbraid.here() THEN
 		UPDATE pgbraid.flow_progress p SET streaming = false WHERE p.flow = resumed.id;
 	END IF;
@@ -309,6 +328,7 @@ AS $$
 DECLARE
 	dropped pgbraid.flows;
 BEGIN
+	LOCK TABLE pgbraid.flows IN SHARE ROW EXCLUSIVE MODE;
 	IF if_exists AND NOT EXISTS (SELECT FROM pgbraid.flows f WHERE f.flow = pgflow_drop.flow) THEN
 		RAISE NOTICE 'flow "%" does not exist, skipping', flow;
 		RETURN;
@@ -384,7 +404,14 @@ BEGIN
 		detail := format('server %s does not exist; CREATE SERVER %1$I FOREIGN DATA WRAPPER pgbraid_nats OPTIONS (url ''nats://host:4222'')', server);
 		RETURN NEXT;
 	ELSIF current_setting('shared_preload_libraries') ~ '\ypgbraid\y' THEN
-		RETURN QUERY SELECT n.check_name, n.ok, n.detail FROM pgbraid.check_nats(server) n;
+		BEGIN
+			RETURN QUERY SELECT n.check_name, n.ok, n.detail FROM pgbraid.check_nats(server) n;
+		EXCEPTION WHEN configuration_limit_exceeded THEN
+			check_name := 'nats connection';
+			ok := false;
+			detail := 'not tried: no background worker slot is free; increase max_worker_processes and restart the server';
+			RETURN NEXT;
+		END;
 	END IF;
 END;
 $$;

@@ -19,6 +19,7 @@ if [[ ! $suite =~ ^(all|unit|checks|regress|isolation|tap)$ ]]; then
 	exit 2
 fi
 exec </dev/null
+export LANG=C.UTF-8 LC_ALL=C.UTF-8	# the same on every machine; TAP tests drop LC_ALL
 "$root/scripts/setup.sh"
 # shellcheck source=scripts/servers.sh
 source "$root/scripts/servers.sh"
@@ -192,7 +193,7 @@ show_logs() {
 	local log
 	for log in "${logs[@]}"; do
 		printf '\n==== %s\n' "${log#"$server_dir/"}"
-		tail -n 80 "$log" 2>/dev/null || true
+		grep -avE '^ok [0-9]' "$log" 2>/dev/null | tail -n 80 || true
 	done
 }
 

@@ -1,5 +1,6 @@
 #include "catalog/flows.h"
 
+#include "pg/encoding.h"
 #include "pg/spi.h"
 
 extern "C" {
@@ -19,8 +20,8 @@ Flow flow_from(const pg::spi::Row &row)
 			.publication = row.text(3),
 			.owns_publication = row.boolean(4),
 			.server = row.text(5),
-			.stream = row.text(6),
-			.subject = row.text(7),
+			.stream = pg::to_utf8(row.text(6)),
+			.subject = pg::to_utf8(row.text(7)),
 			.format = row.text(8),
 			.snapshot = row.text(9),
 			.message_id = row.boolean(10),

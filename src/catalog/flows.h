@@ -15,8 +15,8 @@ struct Flow {
 	std::string publication;
 	bool owns_publication;	// pgflow_create made it
 	std::string server;		// empty: the setting pgbraid.nats_url
-	std::string stream;
-	std::string subject;	// template
+	std::string stream;		// in UTF-8
+	std::string subject;	// template, in UTF-8
 	std::string format;
 	std::string snapshot;	// initial, none
 	bool message_id;		// options

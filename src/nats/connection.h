@@ -32,6 +32,7 @@ struct ConnectionOptions {
 	std::string nkey_seed_file;		// the seed alone; the public key is derived from it
 	std::string tls_ca, tls_cert, tls_key;	// PEM files; any of them, or a tls:// URL, turns TLS on, always verified
 	std::chrono::milliseconds timeout{2000};	// of one connection attempt and of one request
+	bool operator==(const ConnectionOptions &) const = default;
 };
 
 // "nats://a:4222, tls://b" -> its URLs. 22023 with a hint for an empty list or another scheme. User and password may

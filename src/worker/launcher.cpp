@@ -136,6 +136,19 @@ void start_touched(const std::vector<Database> &existing, Probe &probe)
 				start_manager(database);
 }
 
+long until_next_start()
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long least = look_again_ms;
+	Lock lock(Lock::shared);
+	for (int i = 0; i < entry_count(); i++) {
+		const Entry &entry = entries()[i];
+		if (entry.kind == Kind::manager && entry.pid == 0 && entry.next_start_at > 0)
+			least = Min(least, TimestampDifferenceMilliseconds(now, entry.next_start_at) + 1);
+	}
+	return least;
+}
+
 void run()
 {
 	set_state(State::running);
@@ -147,7 +160,7 @@ void run()
 		start_touched(existing, probe);
 		tend(existing);
 		probe.step();
-		waiter.wait(probe.done() ? look_again_ms : 20);
+		waiter.wait(probe.done() ? until_next_start() : 20);
 	}
 }
 

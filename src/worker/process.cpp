@@ -15,6 +15,7 @@ extern "C" {
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 }
 
@@ -213,6 +214,7 @@ Entry &attach(Datum argument)
 		proc_exit(0);
 	begin(entry);
 	BackgroundWorkerInitializeConnectionByOid(entry.database, InvalidOid, 0);
+	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_OVERRIDE);
 	return entry;
 }
 

@@ -16,7 +16,7 @@ constexpr std::size_t most_stream_name = 255;
 constexpr std::size_t most_name_part = 127; // two of them and the '_' between
 constexpr std::size_t hash_size = 18;		// "%~" and its digits
 constexpr std::string_view not_in_token = ".*>";
-constexpr std::string_view not_in_stream_name = ".*>/\\";
+constexpr std::string_view not_in_stream_name = ".*>/\\%\"";
 
 bool is_blank_or_control(char c)
 {
@@ -72,6 +72,26 @@ void append_escaped(Bytes &to, std::string_view value, std::string_view reserved
 	to.truncate(cut);
 	to.append("%~");
 	append_hex(to, fnv1a(value), 16);
+}
+
+// Letters and digits as they are, else '-' and two digits. Not '%': nats-server before 2.10 formats the name of a stream
+// with printf, and its consumers then never get an acknowledgement through.
+void append_name_part(Bytes &to, std::string_view part, bool keeps_underscore)
+{
+	const std::size_t start = to.size();
+	for (char c : part) {
+		if (is_word({&c, 1}) && (c != '_' || keeps_underscore)) {
+			to.append(c);
+		} else {
+			to.append('-');
+			append_hex(to, static_cast<unsigned char>(c), 2);
+		}
+	}
+	if (to.size() - start <= most_name_part)
+		return;
+	to.truncate(start + most_name_part - hash_size);
+	to.append("--");
+	append_hex(to, fnv1a(part), 16);
 }
 
 Error invalid(std::string problem, const char *hint)
@@ -228,7 +248,7 @@ bool covers(std::string_view pattern, std::string_view subject)
 Status check_stream_name(std::string_view name)
 {
 	constexpr const char *hint =
-		"It has 1 to 255 bytes and no white space, control characters, or any of \". * > / \\\".";
+		"It has 1 to 255 bytes and no white space, control characters, or any of . * > / \\ % and quotes.";
 	bool legal = !name.empty() && name.size() <= most_stream_name &&
 				 std::none_of(name.begin(), name.end(), is_blank_or_control) &&
 				 name.find_first_of(not_in_stream_name) == name.npos;
@@ -240,9 +260,9 @@ Status check_stream_name(std::string_view name)
 std::string default_stream_name(std::string_view database, std::string_view flow)
 {
 	Bytes name;
-	append_escaped(name, database, "_.*>/\\", most_name_part);
+	append_name_part(name, database, false);
 	name.append('_');
-	append_escaped(name, flow, not_in_stream_name, most_name_part);
+	append_name_part(name, flow, true);
 	return std::string{name.view()};
 }
 

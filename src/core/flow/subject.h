@@ -54,11 +54,11 @@ void append_token(Bytes &to, std::string_view value);
 // Does a stream that listens on `pattern` receive everything that matches `subject` (itself possibly a pattern)?
 bool covers(std::string_view pattern, std::string_view subject);
 
-// A stream name: 1 to 255 bytes without white space, control bytes and . * > / \ ; else 22023 with a hint.
+// A stream name: 1 to 255 bytes without white space, control bytes and . * > / \ % " ; else 22023 with a hint.
 Status check_stream_name(std::string_view name);
 
-// A legal stream name made of the parts, joined by '_' and escaped: for flows that name none. A '_' in the database's
-// name is escaped too, so that different pairs have different names.
+// A legal stream name made of the parts, joined by '_' and escaped: for flows that name none. Different parts give
+// different names.
 std::string default_stream_name(std::string_view database, std::string_view flow);
 
-} // namespace pgbraid::core
+}	// namespace pgbraid::core

@@ -161,7 +161,7 @@ void Decoder::change(ReorderBufferTXN *transaction, Relation relation, ReorderBu
 	const RelationPlan &plan = plan_of(relation);
 	Operation operation = operation_of(change);
 	if (!is_published(plan, operation)) {
-		counters_.filtered++;
+		counters_.filtered += plan.is_ours ? 0 : 1;
 		return;
 	}
 	filter_and_emit(plan, {.operation = operation,

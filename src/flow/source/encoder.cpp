@@ -129,6 +129,7 @@ std::string_view Encoder::subject_of(const RelationPlan &plan, const Change &cha
 		is_first = false;
 		append_plain(key_, column.type, source->values[column.index]);
 	}
+	convert_to_utf8(key_, 0, BadBytes::keep);
 	subject_.clear();
 	template_.render(subject_, {.database = database_, .schema = plan.schema, .table = plan.table,
 								.op = name_of(change.operation), .key = {key_.empty() ? "" : key_.data(), key_.size()}});

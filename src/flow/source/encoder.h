@@ -31,6 +31,7 @@ const RowImage *row_with(const ColumnPlan &column, const RowImage &row, const Ro
 
 class Encoder {
 public:
+	// `database` in UTF-8.
 	Encoder(Format format, core::SubjectTemplate subject, std::string database, core::History history);
 
 	void start_transaction(core::Lsn commit_lsn, TransactionId xid, TimestampTz commit_time);

@@ -129,6 +129,7 @@ RelationPlan *RelationPlans::make(Relation relation)
 	plan->memory = memory;
 	plan->relation = plan->published_as = RelationGetRelid(relation);
 	plan->valid = true;
+	plan->is_ours = strcmp(get_namespace_name(RelationGetNamespace(relation)), "pgbraid") == 0;
 	Contract contract = read_contract(relation, options_.publication, options_.own_publication);
 	if (contract.published) {
 		plan->published_as = contract.published_as;
@@ -142,14 +143,23 @@ RelationPlan *RelationPlans::make(Relation relation)
 	return plan;
 }
 
+std::string_view RelationPlans::keep_as_utf8(const char *name)
+{
+	scratch_.clear();
+	scratch_.append(name);
+	convert_to_utf8(scratch_, 0, BadBytes::keep);
+	return keep(scratch_.view());
+}
+
 void RelationPlans::describe(RelationPlan &plan, Relation stored, const Contract &contract)
 {
 	Relation published = plan.published_as == plan.relation ? stored : RelationIdGetRelation(plan.published_as);
-	plan.schema = keep(get_namespace_name(RelationGetNamespace(published)));
-	plan.table = keep(RelationGetRelationName(published));
+	const char *schema = get_namespace_name(RelationGetNamespace(published)), *table = RelationGetRelationName(published);
 	scratch_.clear();
-	core::append_table_frame(scratch_, plan.schema, plan.table);
+	core::append_table_frame(scratch_, schema, table);
 	plan.frame = keep(scratch_.view());
+	plan.schema = keep_as_utf8(schema);
+	plan.table = keep_as_utf8(table);
 	plan_columns(plan, stored, published, contract);
 	if (published != stored)
 		RelationClose(published);

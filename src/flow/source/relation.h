@@ -31,8 +31,10 @@ struct RelationPlan {
 	bool inserts, updates, deletes, truncates;	// published
 	bool has_key;
 	bool whole_row_identity;		// REPLICA IDENTITY FULL
-	std::string_view schema, table;	// as published: of the root of a partition tree, if the publication says so
-	std::string_view frame;			// "schema":"...","table":"..."
+	bool is_ours;					// a table of the extension, which nobody counts
+	// As published: of the root of a partition tree, if the publication says so. The names are UTF-8, for the subject; the
+	// frame, "schema":"...","table":"...", is in the encoding of the database, as is the rest of the payload at first.
+	std::string_view schema, table, frame;
 	std::string_view subject;		// empty where it depends on the event
 	int column_count;
 	ColumnPlan *columns;			// in the order in which they are encoded
@@ -61,6 +63,7 @@ public:
 
 private:
 	RelationPlan *make(Relation relation);
+	std::string_view keep_as_utf8(const char *name);
 	void describe(RelationPlan &plan, Relation stored, const Contract &contract);
 	void plan_columns(RelationPlan &plan, Relation stored, Relation published, const Contract &contract);
 	ColumnPlan plan_column(Form_pg_attribute attribute, const RelationPlan &plan, const struct Identity &identity);

@@ -1,15 +1,20 @@
 #include "flow/source/session.h"
 
+#include "core/flow/json.h"
 #include "flow/source/server.h"
 #include "flow/source/snapshot.h"
+#include "pg/encoding.h"
 #include "pg/transaction.h"
 #include "settings/settings.h"
 #include "worker/process.h"
 
 extern "C" {
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 }
 
@@ -27,6 +32,27 @@ constexpr long idle_ms = 100, unflushed_ms = 10;
 constexpr int stable_ms = 10 * 1000;
 
 Session *current = nullptr;
+bool server_changed = false;
+
+void watch_servers()
+{
+	static bool watched = false;
+	if (std::exchange(watched, true))
+		return;
+	for (auto cache : {FOREIGNSERVEROID, FOREIGNSERVERNAME, USERMAPPINGOID, USERMAPPINGUSERSERVER})
+		CacheRegisterSyscacheCallback(cache, [](Datum, int, uint32) { server_changed = true; }, 0);
+}
+
+// What other sessions have committed is heard of in a transaction only, and none is needed while NATS is away.
+void hear_of_changes()
+{
+	if (IsTransactionState()) {
+		AcceptInvalidationMessages();
+		return;
+	}
+	StartTransactionCommand();
+	CommitTransactionCommand();
+}
 
 int make_event_fd()
 {
@@ -38,7 +64,7 @@ int make_event_fd()
 
 std::string name_of_database()
 {
-	return pg::in_transaction("starting", [] { return std::string(pg::call([] { return get_database_name(MyDatabaseId); })); });
+	return pg::in_transaction("starting", [] { return pg::to_utf8(pg::call([] { return get_database_name(MyDatabaseId); })); });
 }
 
 // A slot made anew starts a new history: positions of the old one say nothing about it.
@@ -54,15 +80,26 @@ core::SubjectTemplate subject_template(const catalog::Flow &flow)
 	return pg::take(core::SubjectTemplate::parse(flow.subject));
 }
 
+nats::ConnectionOptions look_up_connection(const catalog::Flow &flow, const std::string &database)
+{
+	nats::ConnectionOptions connection = connection_options(flow.server, flow.owner);
+	core::Bytes name;
+	name.append("pgbraid flow " + pg::to_utf8(flow.name) + " of database " + database);
+	core::repair_utf8(name, 0);
+	connection.name = name.view();
+	return connection;
+}
+
 nats::PublisherOptions publisher_options(const catalog::Flow &flow, const std::string &database,
 										 const catalog::Progress &progress)
 {
+	pg::call([] { watch_servers(); });
+	server_changed = false;
 	return pg::in_transaction("looking up the NATS server", [&] {
 		nats::PublisherOptions options;
-		options.connection = connection_options(flow.server, flow.owner);
-		options.connection.name = "pgbraid flow " + flow.name + " of " + database;
+		options.connection = look_up_connection(flow, database);
 		options.stream = {.name = flow.stream,
-						  .description = "pgbraid flow " + flow.name + " of database " + database,
+						  .description = options.connection.name,
 						  .subjects = subjects_of(flow.publication, subject_template(flow), database),
 						  .replicas = (int) flow.replicas};
 		options.history = history_of(progress, !progress.streaming);
@@ -92,7 +129,12 @@ void wait_callback(core::Lsn lsn)
 Session::Session(catalog::Flow flow)
 	: flow_(std::move(flow)), slot_name_(catalog::slot_name(flow_.id)), database_(name_of_database()),
 	  progress_(load_progress(flow_.id)), event_fd_(make_event_fd()), waiter_("PgbraidFlow", event_fd_),
-	  publisher_(publisher_options(flow_, database_, progress_), event_fd_), outlet_(publisher_, [this] { sleep(1000); }),
+	  publisher_([this] {
+		  nats::PublisherOptions options = publisher_options(flow_, database_, progress_);
+		  connection_ = options.connection;
+		  return options;
+	  }(), event_fd_),
+	  outlet_(publisher_, [this] { sleep(1000); }),
 	  configuration_(pg::configuration_generation())
 {
 	current = this;
@@ -230,13 +272,27 @@ void Session::sleep(long timeout_ms)
 	service();
 }
 
+// Has somebody altered the foreign server or a user mapping? The catalog can't be asked while a transaction of the past
+// is being decoded; but if NATS does not take its changes, the worker might wait here for ever.
+bool Session::server_differs()
+{
+	if (!server_changed || flow_.server.empty())
+		return false;
+	if (IsTransactionState())
+		return !was_healthy_;
+	server_changed = false;
+	return connection_ != pg::in_transaction("looking up the NATS server", [&] { return look_up_connection(flow_, database_); });
+}
+
 // All that is not decoding. Never blocks.
 void Session::service()
 {
 	pg::call([] { pg::check_interrupts(); });
 	if (worker::stop_requested())
 		worker::leave(worker::State::stopped);
-	if (pg::configuration_generation() != configuration_)
+	if (!was_healthy_)
+		pg::call([] { hear_of_changes(); });
+	if (pg::configuration_generation() != configuration_ || server_differs())
 		worker::leave(worker::State::stopped);	// the manager starts it again, with the new settings
 	if (stable_at_ != 0 && GetCurrentTimestamp() >= stable_at_) {
 		worker::recovered();

@@ -35,6 +35,7 @@ private:
 
 	void sleep(long timeout_ms);
 	void service();
+	bool server_differs();
 	void report(const nats::Publisher::Progress &progress);
 	void report_trouble(const nats::Publisher::Progress &progress);
 	void confirm(const nats::Publisher::Progress &progress);
@@ -48,6 +49,7 @@ private:
 	catalog::Progress progress_;
 	int event_fd_;
 	pg::Waiter waiter_;
+	nats::ConnectionOptions connection_;	// that the publisher was made with
 	nats::Publisher publisher_;
 	Outlet outlet_;
 	std::optional<Encoder> encoder_;

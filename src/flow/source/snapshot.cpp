@@ -1,5 +1,6 @@
 #include "flow/source/snapshot.h"
 
+#include "pg/encoding.h"
 #include "pg/spi.h"
 
 extern "C" {
@@ -112,7 +113,7 @@ std::vector<std::string> subjects_of(const std::string &publication, const core:
 		return patterns;
 	pg::spi::each("SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = $1 ORDER BY 1, 2",
 				  {pg::spi::text(publication)}, [&](const pg::spi::Row &row) {
-					  std::string schema = row.text(1), table = row.text(2);
+					  std::string schema = pg::to_utf8(row.text(1)), table = pg::to_utf8(row.text(2));
 					  patterns.push_back(subject.pattern({.database = database, .schema = schema, .table = table, .op = {}, .key = {}}));
 				  });
 	return patterns;

@@ -237,21 +237,23 @@ void append_plain(Bytes &to, const TypePlan *plan, Datum value)
 }
 
 // JSON's own characters are ASCII, which every server encoding includes: so a whole document converts as one string.
-void convert_to_utf8(Bytes &bytes, size_t from)
+void convert_to_utf8(Bytes &bytes, size_t from, BadBytes bad_bytes)
 {
 	int encoding = GetDatabaseEncoding();
-	if (encoding == PG_UTF8)
+	if (encoding == PG_UTF8 || bytes.size() == from)
 		return;
 	if (encoding == PG_SQL_ASCII) {
-		core::repair_utf8(bytes, from);
+		if (bad_bytes == BadBytes::replace)
+			core::repair_utf8(bytes, from);
 		return;
 	}
 	std::string_view text = bytes.view(from);
 	const char *converted = pg_server_to_any(text.data(), (int) text.size(), PG_UTF8);
 	if (converted == text.data())
 		return;
+	std::size_t size = strlen(converted);	// JSON has no zero byte, and names have none either
 	bytes.truncate(from);
-	bytes.append(converted);
+	bytes.append({converted, size});
 }
 
 }	// namespace pgbraid::flow

@@ -39,7 +39,9 @@ void append_value(core::Bytes &to, TypePlan *plan, Datum value);
 // The value as its type's output function prints it, without quotes.
 void append_plain(core::Bytes &to, const TypePlan *plan, Datum value);
 
-// JSON is UTF-8: converts what was appended since `from` out of the database's encoding.
-void convert_to_utf8(core::Bytes &bytes, size_t from);
+// JSON is UTF-8: converts what was appended since `from` out of the database's encoding. In SQL_ASCII, which promises
+// nothing, what is not UTF-8 becomes U+FFFD; or stays, for names that a subject will escape byte by byte.
+enum class BadBytes { replace, keep };
+void convert_to_utf8(core::Bytes &bytes, size_t from, BadBytes bad_bytes = BadBytes::replace);
 
 }	// namespace pgbraid::flow
