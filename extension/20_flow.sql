@@ -249,6 +249,27 @@ $$;
 COMMENT ON FUNCTION @extschema@.pgflow_create(name, regclass[], name, name, text, text, text, text, jsonb) IS
 	'starts to publish the changes of tables (or of a publication) to a JetStream stream, when the transaction commits';
 
+-- What was changed before a publication was made is not published through it: so the old one must have done its work.
+CREATE FUNCTION pgbraid.require_published(flow pgbraid.flows, publication name) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_publication p WHERE p.pubname = publication
+	              AND p.xmin::text::bigint = pg_current_xact_id_if_assigned()::text::bigint & 4294967295)
+	THEN
+		RAISE EXCEPTION 'publication "%" is not committed yet', publication
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'COMMIT before you give it to a flow.';
+	END IF;
+	IF flow.paused OR NOT pgbraid.wait(flow.id, NULL, '30 s') THEN
+		RAISE EXCEPTION 'flow "%" still has changes to publish through publication "%"', flow.flow, flow.publication
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+			      HINT = 'Let it catch up first, see lag_bytes in pgbraid.stat_flow; or drop the flow and create it anew.';
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.require_published(pgbraid.flows, name) IS 'raises an error if a flow can''t change to another publication now';
+
 CREATE FUNCTION @extschema@.pgflow_alter(
 	flow name, tables regclass[] DEFAULT NULL, publication name DEFAULT NULL, server name DEFAULT NULL,
 	stream text DEFAULT NULL, subject text DEFAULT NULL, format text DEFAULT NULL, options jsonb DEFAULT NULL) RETURNS void
@@ -269,7 +290,10 @@ BEGIN
 		PERFORM pgbraid.check_tables(tables);
 		EXECUTE pg_catalog.format('ALTER PUBLICATION %I SET TABLE %s', altered.publication,
 			(SELECT string_agg(DISTINCT t::text, ', ') FROM unnest(tables) t));
-	ELSIF publication IS NOT NULL AND altered.owns_publication THEN
+	ELSIF publication IS NOT NULL AND publication <> altered.publication THEN
+		PERFORM pgbraid.require_published(altered, publication);
+	END IF;
+	IF publication IS NOT NULL AND publication <> altered.publication AND altered.owns_publication THEN
 		EXECUTE pg_catalog.format('DROP PUBLICATION IF EXISTS %I', altered.publication);
 		altered.owns_publication := false;
 	END IF;
@@ -310,7 +334,8 @@ BEGIN
 	LOCK TABLE pgbraid.flows IN SHARE ROW EXCLUSIVE MODE;
 	resumed := pgbraid.find_flow(flow);
 	IF restart OR resumed.home <> pgbraid.here() THEN
-		UPDATE pgbraid.flow_progress p SET streaming = false WHERE p.flow = resumed.id;
+		-- Another generation, so that a worker that is just making a slot does not take it for done.
+		UPDATE pgbraid.flow_progress p SET streaming = false, generation = generation + 1 WHERE p.flow = resumed.id;
 	END IF;
 	UPDATE pgbraid.flows f
 	   SET paused = false, home = pgbraid.here(),
@@ -343,8 +368,9 @@ $$;
 COMMENT ON FUNCTION @extschema@.pgflow_drop(name, boolean) IS
 	'ends a flow: its publication goes with the transaction, its worker and slot right after the commit; the stream stays';
 
+-- SECURITY DEFINER: whoever may wait for a flow need not be able to read its definition.
 CREATE FUNCTION @extschema@.pgflow_wait(flow name, upto pg_lsn DEFAULT NULL, timeout interval DEFAULT '1 min') RETURNS boolean
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

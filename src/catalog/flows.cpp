@@ -77,6 +77,12 @@ void write_progress(int64 flow, const Progress &progress)
 					 {pg::spi::bigint(flow), pg::spi::bigint(progress.generation), pg::spi::boolean(progress.streaming)});
 }
 
+bool finish_progress(int64 flow, int64 generation)
+{
+	return pg::spi::execute("UPDATE pgbraid.flow_progress SET streaming = true WHERE flow = $1 AND generation = $2",
+							{pg::spi::bigint(flow), pg::spi::bigint(generation)}) == 1;
+}
+
 bool drop_orphan_slots(bool extension_exists)
 {
 	std::string orphan = "plugin = 'pgbraid' AND database = current_database() AND slot_name LIKE 'pgflow\\_%'";

@@ -43,6 +43,9 @@ struct Progress {
 Progress read_progress(int64 flow);
 void write_progress(int64 flow, const Progress &progress);
 
+// The slot of this generation is in use. False if somebody has asked meanwhile to begin anew.
+bool finish_progress(int64 flow, int64 generation);
+
 // Drops our slots in this database that belong to no flow (to none at all, where the extension is gone) and that nobody
 // uses. True if none is left.
 bool drop_orphan_slots(bool extension_exists);

@@ -23,6 +23,7 @@ extern "C" {
 #include <atomic>
 #include <memory>
 #include <sys/eventfd.h>
+#include <system_error>
 #include <thread>
 #include <unistd.h>
 
@@ -71,10 +72,15 @@ struct Examination {
 std::vector<Finding> examine_interruptibly(nats::ConnectionOptions options)
 {
 	auto shared = std::make_shared<Examination>();
+	if (shared->event_fd < 0)
+		throw std::system_error(errno, std::generic_category(), "could not create an eventfd");
 	{
 		nats::SignalsBlocked blocked;
 		std::thread([shared, options = std::move(options)] {
-			shared->findings = examine(options);
+			try {
+				shared->findings = examine(options);
+			} catch (...) {	// an exception that left the thread would end the process, and with it the whole cluster
+			}
 			shared->done = true;
 			uint64_t one = 1;
 			(void) !write(shared->event_fd, &one, sizeof one);
@@ -83,6 +89,8 @@ std::vector<Finding> examine_interruptibly(nats::ConnectionOptions options)
 	pg::Waiter waiter("PgbraidCheck", shared->event_fd);
 	while (!shared->done)
 		waiter.wait(-1);
+	if (shared->findings.empty())
+		throw std::bad_alloc();
 	return shared->findings;
 }
 
@@ -92,12 +100,21 @@ void send(shm_mq_handle *queue, const Finding &found)
 	pg::call([&] { (void) shm_mq_send(queue, message.size(), message.data(), false, true); });
 }
 
+// What is wrong with the definition of the server is a finding as well.
+std::vector<Finding> look(const Request *request)
+{
+	try {
+		return examine_interruptibly(pg::in_transaction("looking up the NATS server", [&] {
+			return connection_options(NameStr(request->server), request->user);
+		}));
+	} catch (const pg::Failure &failure) {
+		return {{"nats connection", std::string(failure.what()) + " (" + failure.hint() + ")", false}};
+	}
+}
+
 void run(const Request *request, shm_mq_handle *queue)
 {
-	auto options = pg::in_transaction("looking up the NATS server", [&] {
-		return connection_options(NameStr(request->server), request->user);
-	});
-	for (const Finding &found : examine_interruptibly(std::move(options)))
+	for (const Finding &found : look(request))
 		send(queue, found);
 }
 

@@ -194,6 +194,10 @@ PGBRAID_FUNCTION(pgbraid_slot_name)
 PGBRAID_FUNCTION(pgbraid_wait)
 {
 	worker::require_preload();
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
+		flow::refuse("22004", "neither the flow nor the timeout can be null", "Leave the timeout out for one minute.");
+	if (pg::call([] { return RecoveryInProgress(); }))
+		flow::refuse("25006", "flows don't run on a standby", "Connect to the primary.");
 	return pg::call([&] {
 		Interval *timeout = PG_GETARG_INTERVAL_P(2);
 		TimestampTz deadline = DatumGetTimestampTz(DirectFunctionCall2(

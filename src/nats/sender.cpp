@@ -148,7 +148,7 @@ Sender::Maybe Sender::resume()
 {
 	if (auto ensured = ensure_stream(*connection_, options_.stream); !ensured.ok())
 		return trouble(ensured.error());
-	auto tail = read_tail(*connection_, options_.stream.name, options_.message_id ? "Nats-Msg-Id" : "Pgbraid-Id");
+	auto tail = read_tail(*connection_, options_.stream.name);
 	if (!tail.ok())
 		return trouble(tail.error());
 	if (auto resumed = outbox_.resume(*tail); !resumed.ok())
@@ -304,6 +304,7 @@ void Sender::show()
 	if (!changed_ && progress_.acknowledged_messages == outbox_.acknowledged_messages())
 		return;
 	progress_.acknowledged_messages = outbox_.acknowledged_messages();
+	progress_.acknowledged_sequence = outbox_.acknowledged_sequence();
 	progress_.complete_up_to = outbox_.complete_up_to();
 	progress_.unacknowledged_bytes = outbox_.unacknowledged_bytes();
 	progress_.unacknowledged_messages = outbox_.unacknowledged_messages();

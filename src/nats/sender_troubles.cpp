@@ -63,7 +63,7 @@ Sender::Maybe Sender::too_large(const core::Batch::Message &message)
 				"The server's max_payload, headers included, is " + std::to_string(connection_->max_payload()) + " bytes.",
 				"Raise max_payload in the NATS server's configuration."};
 	// The last thing that is done: count what was stored before it.
-	auto tail = read_tail(*connection_, options_.stream.name, options_.message_id ? "Nats-Msg-Id" : "Pgbraid-Id");
+	auto tail = read_tail(*connection_, options_.stream.name);
 	if (tail.ok()) {
 		auto resumed = outbox_.resume(*tail);
 		if (!resumed.ok())

@@ -200,7 +200,7 @@ Status ensure_stream(const Connection &connection, const StreamConfig &config)
 				 "It does not listen on " + list(missing) + "."};
 }
 
-Result<core::StreamTail> read_tail(const Connection &connection, const std::string &stream, const char *id_header)
+Result<core::StreamTail> read_tail(const Connection &connection, const std::string &stream)
 {
 	auto what = "could not read the end of stream \"" + stream + "\"";
 	auto info = ask(connection, "STREAM.INFO." + stream, {});
@@ -220,7 +220,9 @@ Result<core::StreamTail> read_tail(const Connection &connection, const std::stri
 	if (last->error.code != 0)
 		return jetstream_error(last->error, what);
 	auto headers = base64_decode(json_string(json_member(json_member(last->text, "message"), "hdrs")));
-	tail.last = core::parse_message_id(header(headers, id_header));
+	for (const char *name : {"Nats-Msg-Id", "Pgbraid-Id"})
+		if (!tail.last)
+			tail.last = core::parse_message_id(header(headers, name));
 	return tail;
 }
 

@@ -25,7 +25,7 @@ Status ensure_stream(const Connection &connection, const StreamConfig &config);
 
 // The last sequence of the stream and the id in the named header of the last message (if that message still exists and
 // parses). Answered by the stream's leader.
-Result<core::StreamTail> read_tail(const Connection &connection, const std::string &stream, const char *id_header);
+Result<core::StreamTail> read_tail(const Connection &connection, const std::string &stream);
 
 // Reads only: is JetStream on, may we ask? The account's limits in one line of text.
 Result<std::string> jetstream_account(const Connection &connection);

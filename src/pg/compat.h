@@ -4,6 +4,7 @@
 
 extern "C" {
 #include "access/htup_details.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_publication.h"
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
@@ -17,6 +18,10 @@ extern "C" {
 #include "varatt.h"
 #endif
 }
+
+#ifndef DATCONNLIMIT_INVALID_DB		// before 15.4: of a database whose DROP was interrupted
+#define DATCONNLIMIT_INVALID_DB -2
+#endif
 
 namespace pgbraid::pg {
 

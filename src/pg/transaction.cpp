@@ -26,13 +26,17 @@ void take_snapshot()
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
-void commit_transaction()
+void commit()
 {
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_stat(true);
-	pgstat_report_activity(STATE_IDLE, nullptr);
+	// An error of the commit itself must not be copied into a context that SPI_finish has deleted.
+	MemoryContextSwitchTo(TopMemoryContext);
+	call([] {
+		SPI_finish();
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+		pgstat_report_stat(true);
+		pgstat_report_activity(STATE_IDLE, nullptr);
+	});
 }
 
 }	// namespace pgbraid::pg::detail

@@ -8,7 +8,7 @@ namespace pgbraid::pg {
 namespace detail {
 void start_transaction(const char *activity);
 void take_snapshot();
-void commit_transaction();
+void commit();
 }	// namespace detail
 
 // `activity` is shown in pg_stat_activity. search_path is pg_catalog while it lasts.
@@ -21,10 +21,10 @@ auto in_transaction(const char *activity, F &&f) -> std::invoke_result_t<F>
 	});
 	if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
 		f();
-		call([] { detail::commit_transaction(); });
+		detail::commit();
 	} else {
 		auto value = f();
-		call([] { detail::commit_transaction(); });
+		detail::commit();
 		return value;
 	}
 }
@@ -37,7 +37,7 @@ void in_new_transaction(const char *activity, First &&first, F &&f)
 	auto value = first();
 	call([] { detail::take_snapshot(); });
 	f(value);
-	call([] { detail::commit_transaction(); });
+	detail::commit();
 }
 
 }	// namespace pgbraid::pg

@@ -7,6 +7,8 @@ extern "C" {
 #include "catalog/objectaccess.h"
 #include "catalog/pg_extension_d.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
 }
 
 namespace pgbraid::worker {
@@ -15,6 +17,7 @@ namespace {
 
 bool catalog_changed = false;
 object_access_hook_type next_hook = nullptr;
+ProcessUtility_hook_type next_utility = nullptr;
 
 void at_end_of_transaction(XactEvent event, void *)
 {
@@ -27,6 +30,20 @@ void at_end_of_transaction(XactEvent event, void *)
 	}
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		catalog_changed = false;
+}
+
+// The transaction of COMMIT PREPARED is another one than the prepared one, which may have changed anything.
+void at_utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilityContext context,
+				ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *destination,
+				QueryCompletion *completion)
+{
+	(next_utility ? next_utility : standard_ProcessUtility)(statement, query, read_only, context, parameters, environment,
+															destination, completion);
+	auto *transaction = reinterpret_cast<TransactionStmt *>(statement->utilityStmt);
+	if (IsA(transaction, TransactionStmt) && transaction->kind == TRANS_STMT_COMMIT_PREPARED) {
+		touch(MyDatabaseId);
+		wake_flows(MyDatabaseId);
+	}
 }
 
 void at_object_access(ObjectAccessType access, Oid class_id, Oid object, int column, void *argument)
@@ -42,6 +59,8 @@ void at_object_access(ObjectAccessType access, Oid class_id, Oid object, int col
 void install_commit_hooks()
 {
 	RegisterXactCallback(at_end_of_transaction, nullptr);
+	next_utility = ProcessUtility_hook;
+	ProcessUtility_hook = at_utility;
 	next_hook = object_access_hook;
 	object_access_hook = at_object_access;
 }

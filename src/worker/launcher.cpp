@@ -1,6 +1,7 @@
 #include "worker/launcher.h"
 
 #include "pg/boundary.h"
+#include "pg/compat.h"
 #include "pg/wait.h"
 #include "worker/process.h"
 
@@ -42,7 +43,7 @@ std::vector<Database> databases()
 		TableScanDesc scan = table_beginscan_catalog(catalog, 0, nullptr);
 		while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
 			auto *database = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
-			if (database->datallowconn)
+			if (database->datallowconn && database->datconnlimit != DATCONNLIMIT_INVALID_DB)
 				found.push_back({database->oid, database->datname});
 		}
 		table_endscan(scan);
@@ -58,9 +59,9 @@ Entry *manager_entry(const Database &database)
 	Entry *entry = find(Kind::manager, database.oid);
 	if (entry == nullptr) {
 		entry = add(Kind::manager, database.oid, 0, NameStr(database.name));
-		if (entry != nullptr)
-			entry->database_name = database.name;
 	}
+	if (entry != nullptr)
+		entry->name = entry->database_name = database.name;	// it may have been renamed
 	return entry;
 }
 
@@ -143,10 +144,10 @@ long until_next_start()
 	Lock lock(Lock::shared);
 	for (int i = 0; i < entry_count(); i++) {
 		const Entry &entry = entries()[i];
-		if (entry.kind == Kind::manager && entry.pid == 0 && entry.next_start_at > 0)
+		if (entry.kind == Kind::manager && entry.pid == 0 && entry.next_start_at > 0 && !is_held(entry.database))
 			least = Min(least, TimestampDifferenceMilliseconds(now, entry.next_start_at) + 1);
 	}
-	return least;
+	return Max(least, 20L);
 }
 
 void run()

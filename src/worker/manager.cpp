@@ -68,8 +68,10 @@ bool settle(const Flow &flow)
 		request_stop(*entry);
 		return false;
 	}
-	if (!flow.shall_run())
+	if (!flow.shall_run()) {
+		entry->next_start_at = 0;
 		return true;
+	}
 	if (entry->state == State::lost && entry->revision == flow.revision)
 		return true;
 	start(*entry, flow);
@@ -112,12 +114,14 @@ long until_next_start()
 	Lock lock(Lock::shared);
 	for (int i = 0; i < entry_count(); i++) {
 		const Entry &entry = entries()[i];
-		if (entry.kind == Kind::flow && entry.database == MyDatabaseId && entry.next_start_at > 0 && entry.pid == 0)
+		if (entry.kind != Kind::flow || entry.database != MyDatabaseId)
+			continue;
+		if (entry.pid == 0 && entry.next_start_at > 0)
 			least = Min(least, TimestampDifferenceMilliseconds(now, entry.next_start_at) + 1);
-		if (entry.kind == Kind::flow && entry.database == MyDatabaseId && entry.state == State::launching)
-			least = Min(least, 1000L);
+		if (entry.state == State::launching || entry.stop_requested)
+			least = Min(least, 200L);
 	}
-	return least;
+	return Max(least, 20L);
 }
 
 struct Wanted {

@@ -59,8 +59,10 @@ const char *database_wanted_by(Node *statement)
 }
 
 // Who may not run the statement shall not disturb our workers with it either.
-bool may_disturb(Oid database)
+bool may_disturb(Oid database, Node *statement)
 {
+	if (IsA(statement, CreatedbStmt) && !have_createdb_privilege())
+		return false;
 	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
 	if (!HeapTupleIsValid(tuple))
 		return false;
@@ -102,7 +104,7 @@ void utility(PlannedStmt *statement, const char *query, bool read_only, ProcessU
 	auto next = next_hook ? next_hook : standard_ProcessUtility;
 	const char *name = database_wanted_by(statement->utilityStmt);
 	Oid database = name ? get_database_oid(name, true) : InvalidOid;
-	if (!OidIsValid(database) || !may_disturb(database) || !hold(database)) {
+	if (!OidIsValid(database) || !may_disturb(database, statement->utilityStmt) || !hold(database)) {
 		next(UTILITY_ARGUMENTS);
 		return;
 	}

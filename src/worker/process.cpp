@@ -26,6 +26,7 @@ namespace pgbraid::worker {
 namespace {
 
 constexpr int show_up_timeout_ms = 20 * 1000;
+constexpr int stop_patience_ms = 1000;
 
 Entry *own = nullptr;
 State final_state = State::stopped;
@@ -141,6 +142,20 @@ bool take_entry(Entry &entry)
 	return true;
 }
 
+// What ALTER DATABASE or ALTER ROLE set for sessions is not meant for us: a timeout would end each long transaction.
+void pin_settings()
+{
+	static constexpr struct { const char *name, *value; } pinned[] = {
+		{"statement_timeout", "0"}, {"lock_timeout", "0"}, {"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"}, {"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+	};
+	for (const auto &setting : pinned)
+		if (GetConfigOption(setting.name, true, false) != nullptr)
+			SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_OVERRIDE);
+}
+
 // From here on, whatever happens to this process is noted in its entry.
 void begin(Entry &entry)
 {
@@ -170,6 +185,7 @@ bool launch(Entry &entry)
 		entry.state = State::launching;
 		entry.stop_requested = false;
 		entry.launched_at = GetCurrentTimestamp();
+		entry.next_start_at = 0;
 		worker = describe(entry);
 	}
 	if (pg::call([&] { return RegisterDynamicBackgroundWorker(&worker, nullptr); }))
@@ -197,9 +213,15 @@ void reap(Entry &entry)
 void request_stop(Entry &entry) noexcept
 {
 	if (entry.pid != 0) {
+		TimestampTz now = GetCurrentTimestamp();
+		if (!entry.stop_requested)
+			entry.stop_requested_at = now;
 		entry.stop_requested = true;
 		if (entry.latch != nullptr)
 			SetLatch(entry.latch);
+		// It may sit in PostgreSQL's code, waiting for another transaction to end.
+		if (TimestampDifferenceExceeds(entry.stop_requested_at, now, stop_patience_ms))
+			kill(entry.pid, SIGTERM);
 	} else if (entry.state == State::launching) {
 		entry.generation++;
 		entry.state = State::stopped;
@@ -214,7 +236,7 @@ Entry &attach(Datum argument)
 		proc_exit(0);
 	begin(entry);
 	BackgroundWorkerInitializeConnectionByOid(entry.database, InvalidOid, 0);
-	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_OVERRIDE);
+	pin_settings();
 	return entry;
 }
 

@@ -52,7 +52,7 @@ void initialise(Entry &entry)
 	pg_atomic_init_u32(&entry.touched, 0);
 	for (pg_atomic_uint64 *counter :
 		 {&entry.events_published, &entry.rows_snapshotted, &entry.events_filtered, &entry.retries, &entry.sent_lsn,
-		  &entry.acknowledged_lsn, &entry.last_event_at, &entry.acknowledged_at})
+		  &entry.acknowledged_lsn, &entry.stored_sequence, &entry.last_event_at, &entry.acknowledged_at})
 		pg_atomic_init_u64(counter, 0);
 	ConditionVariableInit(&entry.progress);
 }
@@ -189,6 +189,8 @@ void free_entry(Entry &entry) noexcept
 	entry.failures = 0;
 	entry.starts = 0;
 	entry.stream[0] = '\0';
+	entry.stream_hash = 0;
+	entry.stop_requested_at = 0;
 	MemSet(&entry.slot, 0, sizeof entry.slot);
 	MemSet(&entry.database_name, 0, sizeof entry.database_name);
 	clear_trouble(entry);
@@ -196,7 +198,7 @@ void free_entry(Entry &entry) noexcept
 	pg_atomic_write_u32(&entry.touched, 0);
 	for (pg_atomic_uint64 *counter :
 		 {&entry.events_published, &entry.rows_snapshotted, &entry.events_filtered, &entry.retries, &entry.sent_lsn,
-		  &entry.acknowledged_lsn, &entry.last_event_at, &entry.acknowledged_at})
+		  &entry.acknowledged_lsn, &entry.stored_sequence, &entry.last_event_at, &entry.acknowledged_at})
 		pg_atomic_write_u64(counter, 0);
 }
 

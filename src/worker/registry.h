@@ -51,11 +51,13 @@ struct Entry {
 	Latch *latch;			// of that process
 	State state;
 	bool stop_requested;
+	TimestampTz stop_requested_at;
 	TimestampTz launched_at, started_at, next_start_at;
 	int32 failures;			// in a row
 	int64 starts;
 	char stream[256];
 	NameData slot;
+	uint64 stream_hash;			// which stream, servers and epoch stored_sequence speaks of
 
 	slock_t trouble_lock;	// guards trouble alone, so that an error can be noted from anywhere
 	Trouble trouble;
@@ -65,6 +67,7 @@ struct Entry {
 	pg_atomic_uint64 events_published, rows_snapshotted, events_filtered, retries;
 	pg_atomic_uint64 sent_lsn;			// last commit handed to the stream
 	pg_atomic_uint64 acknowledged_lsn;	// everything committed up to here is stored, or was nothing to publish
+	pg_atomic_uint64 stored_sequence;	// of the stream: our last acknowledged message; 0: none
 	pg_atomic_uint64 last_event_at;		// commit time of the last event handed over
 	pg_atomic_uint64 acknowledged_at;	// commit time of the last event acknowledged
 	ConditionVariable progress;			// signalled when acknowledged_lsn or the state moves

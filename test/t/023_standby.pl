@@ -36,5 +36,5 @@ $standby->safe_psql('postgres', "INSERT INTO rides VALUES (2, 'after')");
 is($standby->safe_psql('postgres', "SELECT pgflow_wait('rides')"), 't', 'started anew, it streams');
 my @messages = $braid->messages('postgres_rides');
 is(scalar(@messages), 3, 'one row from before, the snapshot that has it too, and one from after');
-like($messages[-1]{headers}{'Nats-Msg-Id'}, qr/^\d+\.2-2\./, 'under the epoch of the new timeline and slot');
+like($messages[-1]{headers}{'Nats-Msg-Id'}, qr/^\d+\.\d+-1-2-3\./, 'under the epoch of the new timeline and slot');
 done_testing();

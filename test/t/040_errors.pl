@@ -166,7 +166,7 @@ my $offset = -s $braid->node->logfile;
 $braid->sql('DROP PUBLICATION p');
 $braid->sql('INSERT INTO t VALUES (-3)');
 $braid->sql("SELECT pgflow_wait('orphan', timeout => '1 s')");
-ok($braid->node->wait_for_log(qr/publication "p" does not exist/, $offset), 'a change without its publication is warned of');
+ok($braid->node->wait_for_log(qr/publication "p" did not exist/, $offset), 'a change without its publication is warned of');
 $braid->sql('CREATE PUBLICATION p FOR TABLE t');
 works('orphan', 'the publication is back');
 
@@ -191,7 +191,10 @@ sub delete_stream
 	return;
 }
 delete_stream('taken');
-works('taken', 'a stream that was deleted is made again');
+$braid->sql('INSERT INTO t VALUES (-40)');
+$braid->until_state('taken', 'lost', 'a flow whose stream was deleted is lost');
+$braid->sql("SELECT pgflow_resume('taken', restart => true)");
+works('taken', 'and can be started anew');
 
 is($braid->sql("SELECT count(*) FROM pgbraid.stat_flow WHERE state <> 'streaming'"), 0, 'in the end everything streams');
 done_testing;

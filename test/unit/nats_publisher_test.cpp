@@ -208,7 +208,7 @@ TEST_F(NatsPublisher, IsBrokenWhenTheStreamWasDeleted)
 	api(open(at(server_->url())), "STREAM.DELETE.S");
 	driver.submit(10);
 	ASSERT_TRUE(driver.wait([](auto &p) { return p.state == State::broken; }));
-	EXPECT_STREQ(driver.progress().error->sqlstate, "55000");
+	EXPECT_STREQ(driver.progress().error->sqlstate, "XX001");
 }
 
 TEST_F(NatsPublisher, ReportsAForbiddenSubject)

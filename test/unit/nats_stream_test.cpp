@@ -94,21 +94,21 @@ TEST_F(NatsStream, NamesTheStreamThatHasTheSubjects)
 TEST_F(NatsStream, HasATail)
 {
 	ASSERT_TRUE(ensure_stream(*connection_, {"S", "pgbraid test", {"a.b"}, 1}).ok());
-	auto tail = read_tail(*connection_, "S", "Nats-Msg-Id");
+	auto tail = read_tail(*connection_, "S");
 	ASSERT_TRUE(tail.ok());
 	EXPECT_EQ(tail->sequence, 0u);
 	EXPECT_FALSE(tail->last);
 	ASSERT_TRUE(connection_->request("a.b", "no id").ok());
-	tail = read_tail(*connection_, "S", "Nats-Msg-Id");
+	tail = read_tail(*connection_, "S");
 	ASSERT_TRUE(tail.ok());
 	EXPECT_EQ(tail->sequence, 1u);
 	EXPECT_FALSE(tail->last);
 	api(*connection_, "STREAM.PURGE.S");
-	tail = read_tail(*connection_, "S", "Nats-Msg-Id");
+	tail = read_tail(*connection_, "S");
 	ASSERT_TRUE(tail.ok());
 	EXPECT_EQ(tail->sequence, 1u);
 	EXPECT_FALSE(tail->last);
-	EXPECT_STREQ(read_tail(*connection_, "ABSENT", "Nats-Msg-Id").error().sqlstate, "55000");
+	EXPECT_STREQ(read_tail(*connection_, "ABSENT").error().sqlstate, "55000");
 }
 
 TEST_F(NatsStream, RefusesWhatTheServerRefuses)

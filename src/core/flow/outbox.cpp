@@ -6,10 +6,11 @@ namespace pgbraid::core {
 namespace {
 
 constexpr const char *not_in_prerequisite_state = "55000";
+constexpr const char *data_lost = "XX001";
 
 Error went_back(std::uint64_t last, std::uint64_t known)
 {
-	return {not_in_prerequisite_state, "the stream lost messages that it had acknowledged",
+	return {data_lost, "the stream lost messages that it had acknowledged",
 			"The stream ends at sequence " + std::to_string(last) + ", but its messages up to " +
 				std::to_string(known) + " had been acknowledged."};
 }

@@ -30,9 +30,9 @@ public:
 
 	// The first resume() of an outbox's life takes the tail as it is: whatever the stream holds, our first message
 	// follows it. (The decoder has been told the tail's position and does not produce what is already there.) Later
-	// ones compare: messages of ours up to the tail are stored, those after it will be sent again. Fails with 55000 if
-	// the tail is neither where we know it to be nor one of our unacknowledged messages: the stream lost messages that
-	// it had acknowledged, or somebody else writes to it. The outbox is then as it was.
+	// ones compare: messages of ours up to the tail are stored, those after it will be sent again. Fails with XX001 if
+	// the stream lost messages that it had acknowledged, with 55000 if its tail is none of our unacknowledged messages:
+	// somebody else writes to it. The outbox is then as it was.
 	// Between the reading of the tail and resume() there may be no acknowledged(): the tail would seem to have gone
 	// back.
 	Status resume(const StreamTail &tail);

@@ -22,7 +22,7 @@ struct Position {
 };
 
 // One history: the system identifier of the cluster, and an epoch that changes whenever LSNs may be used again
-// (promotion, restore, a slot made anew). "<timeline>-<slot generation>".
+// (promotion, restore, a slot made anew): see epoch.h.
 struct History {
 	std::uint64_t system = 0;
 	std::string epoch;

@@ -1,6 +1,7 @@
 #include "flow/source/contract.h"
 
 #include "pg/compat.h"
+#include "worker/process.h"
 
 extern "C" {
 #include "catalog/partition.h"
@@ -14,6 +15,18 @@ extern "C" {
 namespace pgbraid::flow {
 
 namespace {
+
+// As pgoutput since PostgreSQL 18: nothing leaves, and that is said. An error would come again for ever, since the past
+// does not change.
+void warn_of_missing(const char *publication, const char *table)
+{
+	char message[512];
+	snprintf(message, sizeof message, "publication \"%s\" did not exist when table \"%s\" was changed; the changes are not published",
+			 publication, table);
+	static constexpr char hint[] = "Create the publication; pgflow_resume(..., restart => true) begins anew with a snapshot.";
+	worker::set_trouble(worker::self(), "42704", message, hint);
+	ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("%s", message), errhint("%s", hint)));
+}
 
 // Does the publication name the relation, its schema or an ancestor? Sets published_as. As pgoutput decides it.
 bool is_member(const Publication *publication, Oid relation, Contract &contract)
@@ -37,7 +50,10 @@ bool is_member(const Publication *publication, Oid relation, Contract &contract)
 
 void read_lists(const Publication *publication, Contract &contract)
 {
-	if (publication->alltables)
+	// Where the publication has the table in two ways, the one without conditions wins.
+	Oid schema = get_rel_namespace(contract.published_as);
+	if (publication->alltables || SearchSysCacheExists2(PUBLICATIONNAMESPACEMAP, ObjectIdGetDatum(schema),
+														 ObjectIdGetDatum(publication->oid)))
 		return;
 	HeapTuple tuple = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(contract.published_as),
 									  ObjectIdGetDatum(publication->oid));
@@ -62,9 +78,7 @@ Contract read_contract(Relation relation, const char *name, bool own_publication
 	contract.published_as = id;
 	Publication *publication = GetPublicationByName(name, true);
 	if (publication == nullptr) {
-		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						  errmsg("publication \"%s\" does not exist; changes of table \"%s\" are not published",
-								 name, RelationGetRelationName(relation))));
+		warn_of_missing(name, RelationGetRelationName(relation));
 		return contract;
 	}
 	contract.published = is_member(publication, id, contract);

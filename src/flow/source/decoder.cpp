@@ -107,8 +107,11 @@ void Decoder::commit(ReorderBufferTXN *transaction)
 bool Decoder::next_position(ReorderBufferTXN *transaction, core::Position *position)
 {
 	*position = {transaction->final_lsn, ++seq_};
-	if (*position <= after_)
+	if (*position <= after_) {
+		if (*position == after_)
+			expects_position_ = false;
 		return false;
+	}
 	if (!started_) {
 		encoder_.start_transaction(transaction->final_lsn, transaction->xid, transaction->xact_time.commit_time);
 		counters_.last_commit_time = transaction->xact_time.commit_time;
@@ -172,7 +175,9 @@ void Decoder::change(ReorderBufferTXN *transaction, Relation relation, ReorderBu
 
 void Decoder::filter_and_emit(const RelationPlan &plan, Change change)
 {
-	if (apply_row_filter(plan, change))
+	// A delete can come without its row: logged when the table had no replica identity, or was not yet published.
+	bool has_row = change.after.values != nullptr || change.before.values != nullptr;
+	if (has_row && apply_row_filter(plan, change))
 		emit(plan, change);
 	else
 		counters_.filtered++;

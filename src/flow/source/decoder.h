@@ -26,6 +26,11 @@ public:
 	Decoder(Encoder &encoder, RelationPlans &plans, Outlet &outlet, core::Position after);
 	~Decoder();
 
+	// Among what the slot gives is the event at that position, if the slot has not been confirmed beyond it. Where it turns
+	// out not to be, this is another history than the one in the stream.
+	void must_meet_position(core::Lsn confirmed) noexcept { expects_position_ = after_.lsn > 0 && after_.lsn >= confirmed; }
+	bool has_missed_position(core::Lsn read_up_to) const noexcept { return expects_position_ && read_up_to > after_.lsn; }
+
 	const Counters &counters() const noexcept { return counters_; }
 
 	// For the initial snapshot, which has the same way out: one row of an open table.
@@ -49,6 +54,7 @@ private:
 	RelationPlans &plans_;
 	Outlet &outlet_;
 	core::Position after_;
+	bool expects_position_ = false;
 	uint64_t seq_ = 0;
 	bool started_ = false;		// the transaction has been announced to the encoder
 	MemoryContext row_context_;

@@ -11,8 +11,12 @@ namespace pgbraid::flow {
 
 class Outlet {
 public:
-	// `wait` sleeps until the publisher may have made room, and may throw.
-	Outlet(nats::Publisher &publisher, std::function<void()> wait) : publisher_(publisher), wait_(std::move(wait)) {}
+	// `wait` sleeps until the publisher may have made room; `look_up` does what else there is to do, now and then, without
+	// sleeping. Both may throw.
+	Outlet(nats::Publisher &publisher, std::function<void()> wait, std::function<void()> look_up)
+		: publisher_(publisher), wait_(std::move(wait)), look_up_(std::move(look_up))
+	{
+	}
 
 	core::Batch &batch() noexcept { return *batch_; }
 
@@ -21,6 +25,8 @@ public:
 	{
 		if (batch_->bytes() >= batch_bytes)
 			submit_and_wait();
+		else if (++messages_ % 1024 == 0)
+			look_up_();
 	}
 
 	// Every commit up to this end LSN has been encoded. Nothing is sent for it alone.
@@ -44,7 +50,8 @@ private:
 	void submit_and_wait();
 
 	nats::Publisher &publisher_;
-	std::function<void()> wait_;
+	std::function<void()> wait_, look_up_;
+	unsigned messages_ = 0;
 	std::unique_ptr<core::Batch> batch_ = std::make_unique<core::Batch>();
 	core::Lsn committed_ = 0;
 };

@@ -1,5 +1,6 @@
 #include "flow/source/session.h"
 
+#include "core/flow/epoch.h"
 #include "core/flow/json.h"
 #include "flow/source/server.h"
 #include "flow/source/snapshot.h"
@@ -30,6 +31,8 @@ constexpr long idle_ms = 100, unflushed_ms = 10;
 
 // A worker that has streamed this long did not fail at the start.
 constexpr int stable_ms = 10 * 1000;
+
+constexpr char restored[] = "the stream is ahead of this database, which has been restored to an older state";
 
 Session *current = nullptr;
 bool server_changed = false;
@@ -72,7 +75,7 @@ core::History history_of(const catalog::Progress &progress, bool slot_will_be_ma
 {
 	TimeLineID timeline = pg::call([] { return GetWALInsertionTimeLine(); });
 	int64 generation = progress.generation + (slot_will_be_made ? 1 : 0);
-	return {GetSystemIdentifier(), std::to_string(timeline) + "-" + std::to_string(generation)};
+	return {GetSystemIdentifier(), core::to_text({MyDatabaseId, worker::self().object, timeline, generation})};
 }
 
 core::SubjectTemplate subject_template(const catalog::Flow &flow)
@@ -134,7 +137,7 @@ Session::Session(catalog::Flow flow)
 		  connection_ = options.connection;
 		  return options;
 	  }(), event_fd_),
-	  outlet_(publisher_, [this] { sleep(1000); }),
+	  outlet_(publisher_, [this] { sleep(1000); }, [this] { service(); }),
 	  configuration_(pg::configuration_generation())
 {
 	current = this;
@@ -155,8 +158,12 @@ void Session::run()
 	publisher_.start();
 	set_up_slot();
 	wait_for_stream();
+	check_tail();
 	decoder_.emplace(*encoder_, *plans_, outlet_, stored_position());
 	reader_.emplace(slot_name_, wait_callback);
+	if (stored_position().lsn >= GetFlushRecPtr(nullptr))
+		give_up_lost(restored);
+	decoder_->must_meet_position(reader_->confirmed());
 	decode();
 }
 
@@ -187,6 +194,7 @@ void Session::give_up_lost(const char *reason)
 
 void Session::make_slot()
 {
+	is_new_ = true;
 	progress_.generation++;
 	save_progress(flow_.id, progress_);
 	bool with_snapshot = flow_.snapshot == "initial";
@@ -199,8 +207,10 @@ void Session::make_slot()
 				send_snapshot(lsn);
 		});
 	keep_slot();
-	progress_.streaming = true;
-	save_progress(flow_.id, progress_);
+	progress_.streaming = pg::in_transaction("writing pgbraid.flow_progress",
+											 [&] { return catalog::finish_progress(flow_.id, progress_.generation); });
+	if (!progress_.streaming)
+		worker::leave(worker::State::stopped);	// and begin anew
 }
 
 void Session::send_snapshot(core::Lsn lsn)
@@ -220,6 +230,33 @@ void Session::wait_for_stream()
 {
 	while (!publisher_.progress().tail)
 		sleep(1000);
+}
+
+// A flow that has streamed before finds its own last message at the end of the stream, or that of its predecessor.
+void Session::check_tail()
+{
+	const core::StreamTail tail = *publisher_.progress().tail;
+	if (tail.last && !is_new_)
+		check_writer(tail);
+	core::History history = history_of(progress_, false);
+	worker::Entry &entry = worker::self();
+	uint64 hash = std::hash<std::string>()(nats::printable(connection_.urls) + ' ' + flow_.stream + ' ' + history.epoch);
+	uint64 stored = std::exchange(entry.stream_hash, hash) == hash ? pg_atomic_read_u64(&entry.stored_sequence) : 0;
+	pg_atomic_write_u64(&entry.stored_sequence, stored);
+	if (stored > 0 && (tail.sequence < stored || (tail.last && tail.last->history != history)))
+		give_up_lost("its stream no longer has messages that it had acknowledged");
+}
+
+void Session::check_writer(const core::StreamTail &tail) const
+{
+	const core::History &writer = tail.last->history;
+	auto theirs = core::parse_epoch(writer.epoch), ours = core::parse_epoch(history_of(progress_, false).epoch);
+	bool is_ours = writer.system == GetSystemIdentifier() && theirs && theirs->is_same_flow(*ours) && !theirs->is_later_than(*ours);
+	if (!is_ours)
+		throw pg::Failure({.sqlstate = "55000",
+						   .message = "stream \"" + flow_.stream + "\" has another writer",
+						   .detail = "Its last message is " + std::to_string(tail.sequence) + ", of epoch " + writer.epoch + ".",
+						   .hint = "Give each flow a stream of its own: pgflow_alter('" + flow_.name + "', stream => '...')."});
 }
 
 core::Position Session::stored_position() const
@@ -244,6 +281,8 @@ void Session::decode()
 		between_records_ = false;
 		reader_->read();
 		between_records_ = true;
+		if (decoder_->has_missed_position(reader_->end()))
+			give_up_lost(restored);
 	}
 }
 
@@ -288,6 +327,9 @@ bool Session::server_differs()
 void Session::service()
 {
 	pg::call([] { pg::check_interrupts(); });
+	nats::Publisher::Progress progress = publisher_.progress();
+	report(progress);
+	confirm(progress);
 	if (worker::stop_requested())
 		worker::leave(worker::State::stopped);
 	if (!was_healthy_)
@@ -298,9 +340,8 @@ void Session::service()
 		worker::recovered();
 		stable_at_ = 0;
 	}
-	nats::Publisher::Progress progress = publisher_.progress();
-	report(progress);
-	confirm(progress);
+	if (progress.state == nats::Publisher::State::broken && progress.error->sqlstate == std::string_view("XX001"))
+		give_up_lost(progress.error->message.c_str());
 	if (progress.state == nats::Publisher::State::broken)
 		throw pg::Failure(*progress.error);
 }
@@ -313,6 +354,8 @@ void Session::report(const nats::Publisher::Progress &progress)
 	reported_retries_ = progress.retries;
 	pg_atomic_fetch_add_u64(&entry.events_published, (int64) (progress.acknowledged_messages - reported_published_));
 	reported_published_ = progress.acknowledged_messages;
+	if (reader_ && progress.acknowledged_messages > 0)
+		pg_atomic_write_u64(&entry.stored_sequence, progress.acknowledged_sequence);
 	if (!decoder_)
 		return;
 	const Decoder::Counters &now = decoder_->counters();
@@ -321,7 +364,7 @@ void Session::report(const nats::Publisher::Progress &progress)
 		pg_atomic_write_u64(&entry.sent_lsn, now.last_commit);
 	if (now.last_commit_time != 0)
 		pg_atomic_write_u64(&entry.last_event_at, (uint64) now.last_commit_time);
-	if (outlet_.committed() != reported_.last_commit)
+	if (outlet_.committed() != reported_.last_commit && unacknowledged_commits_.size() < 1000)
 		unacknowledged_commits_.push_back({outlet_.committed(), now.last_commit_time});
 	reported_ = now;
 }

@@ -29,6 +29,8 @@ private:
 	void make_slot();
 	void send_snapshot(core::Lsn lsn);
 	void wait_for_stream();
+	void check_tail();
+	void check_writer(const core::StreamTail &tail) const;
 	core::Position stored_position() const;
 	[[noreturn]] void give_up_lost(const char *reason);
 	[[noreturn]] void decode();
@@ -47,6 +49,7 @@ private:
 	std::string slot_name_;
 	std::string database_;
 	catalog::Progress progress_;
+	bool is_new_ = false;	// the slot was made by this worker
 	int event_fd_;
 	pg::Waiter waiter_;
 	nats::ConnectionOptions connection_;	// that the publisher was made with

@@ -23,15 +23,35 @@ constexpr char select_leaves[] =
 	"SELECT DISTINCT leaf.relid::oid FROM pg_publication_tables p "
 	"  JOIN pg_class c ON c.relname = p.tablename "
 	"  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = p.schemaname, "
-	"  LATERAL (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf "
-	"           UNION SELECT c.oid WHERE c.relkind = 'r') leaf "
-	" WHERE p.pubname = $1 ORDER BY 1";
+	"  LATERAL (SELECT relid FROM pg_partition_tree(c.oid) "
+	"           UNION SELECT c.oid) leaf JOIN pg_class l ON l.oid = leaf.relid "
+	" WHERE p.pubname = $1 AND l.relkind = 'r' ORDER BY 1";	// neither roots nor foreign tables
 
 std::vector<Oid> tables_of(const std::string &publication)
 {
 	std::vector<Oid> tables;
 	pg::spi::each(select_leaves, {pg::spi::text(publication)}, [&](const pg::spi::Row &row) { tables.push_back(row.oid(1)); });
 	return tables;
+}
+
+// Keeps the tables as they are until the transaction ends. One that was rewritten since the snapshot looks empty to it,
+// and the rewrite is no change that the slot gives: then everything begins anew.
+void lock_tables(const std::vector<Oid> &tables)
+{
+	for (Oid table : tables) {
+		Oid file = pg::call([&] {
+			Relation relation = table_open(table, AccessShareLock);
+			Oid current = relation->rd_rel->relfilenode;
+			table_close(relation, NoLock);
+			return current;
+		});
+		bool same = false;
+		pg::spi::each("SELECT relfilenode = $2 FROM pg_class WHERE oid = $1", {pg::spi::oid(table), pg::spi::oid(file)},
+					  [&](const pg::spi::Row &row) { same = row.boolean(1); });
+		if (!same)
+			throw pg::Failure({.sqlstate = "40001", .message = "a table was rewritten while the initial snapshot began",
+							   .hint = "The snapshot is taken again by itself."});
+	}
 }
 
 class TableScan {
@@ -88,7 +108,9 @@ void publish_snapshot(Decoder &decoder, const std::string &publication, core::Ls
 					  const std::function<void(uint64_t rows)> &each_row)
 {
 	uint64_t rows = 0;
-	for (Oid table : tables_of(publication)) {
+	std::vector<Oid> tables = tables_of(publication);
+	lock_tables(tables);
+	for (Oid table : tables) {
 		TableScan scan(table);
 		RowImage row;
 		while (scan.next(row)) {

@@ -5,6 +5,7 @@
 
 extern "C" {
 #include "miscadmin.h"
+#include "replication/slot.h"
 #include "utils/guc.h"
 }
 
@@ -19,6 +20,14 @@ void stop_publisher()
 {
 	if (session != nullptr)
 		session->stop_publisher();
+}
+
+// The slot is free before anybody hears that this process is gone: who comes next needs it.
+void clean_up()
+{
+	stop_publisher();
+	if (MyReplicationSlot != nullptr)
+		ReplicationSlotRelease();
 }
 
 // What would change the text of values. docs/wire-format.md promises it.
@@ -37,7 +46,7 @@ void pin_settings()
 void run()
 {
 	worker::skip_exit_handlers();
-	worker::at_exit(stop_publisher);
+	worker::at_exit(clean_up);
 	pin_settings();
 	auto flow = pg::in_transaction("reading pgbraid.flows", [] { return catalog::read_flow(worker::self().object); });
 	if (!flow || !flow->shall_run())
