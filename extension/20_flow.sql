@@ -261,6 +261,9 @@ BEGIN
 		RAISE EXCEPTION 'publication "%" is not committed yet', publication
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'COMMIT before you give it to a flow.';
 	END IF;
+	IF NOT EXISTS (SELECT FROM pgbraid.flow_progress p WHERE p.flow = require_published.flow.id AND p.streaming) THEN
+		RETURN;	-- it has not begun
+	END IF;
 	IF flow.paused OR NOT pgbraid.wait(flow.id, NULL, '30 s') THEN
 		RAISE EXCEPTION 'flow "%" still has changes to publish through publication "%"', flow.flow, flow.publication
 			USING ERRCODE = 'object_not_in_prerequisite_state',

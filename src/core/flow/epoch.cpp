@@ -24,7 +24,7 @@ std::optional<Epoch> parse_epoch(std::string_view text)
 	bool valid = take(epoch.database, false) && take(epoch.flow, false) && take(epoch.timeline, false) &&
 				 take(epoch.generation, true);
 	// Only what to_text() prints: no leading zero, no minus sign.
-	return valid && to_text(epoch) == text ? std::optional(epoch) : std::nullopt;
+	return valid && epoch.flow >= 0 && epoch.generation >= 0 && to_text(epoch) == text ? std::optional(epoch) : std::nullopt;
 }
 
 }	// namespace pgbraid::core

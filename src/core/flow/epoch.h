@@ -10,7 +10,7 @@ namespace pgbraid::core {
 
 struct Epoch {
 	std::uint32_t database = 0;		// oid
-	std::int64_t flow = 0;			// number
+	std::int64_t flow = 0;			// number; not negative
 	std::uint32_t timeline = 0;		// of WAL: promotion and point-in-time recovery begin a new one
 	std::int64_t generation = 0;	// of the flow's slot: one made anew begins another
 
