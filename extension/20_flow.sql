@@ -41,7 +41,7 @@ CREATE TABLE pgbraid.flow_progress (
 );
 COMMENT ON TABLE pgbraid.flow_progress IS 'how far the replication slot of a flow has come; not dumped, since a slot isn''t either';
 COMMENT ON COLUMN pgbraid.flow_progress.flow IS 'number of the flow';
-COMMENT ON COLUMN pgbraid.flow_progress.generation IS 'how many slots there have been; part of the epoch in message ids';
+COMMENT ON COLUMN pgbraid.flow_progress.generation IS 'grows each time the flow begins anew; part of the epoch in message ids';
 COMMENT ON COLUMN pgbraid.flow_progress.streaming IS 'the slot exists and the initial snapshot is out';
 
 SELECT pg_extension_config_dump('pgbraid.flows', '');
@@ -49,6 +49,7 @@ SELECT pg_extension_config_dump('pgbraid.flows_id_seq', '');
 
 CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgbraid.flows
 	FOR EACH STATEMENT EXECUTE FUNCTION pgbraid.catalog_changed();
+COMMENT ON TRIGGER catalog_changed ON pgbraid.flows IS 'whatever changes the table, the background workers hear of it';
 
 CREATE FUNCTION pgbraid.require_logical() RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'pgbraid_require_logical';
@@ -250,7 +251,7 @@ COMMENT ON FUNCTION @extschema@.pgflow_create(name, regclass[], name, name, text
 	'starts to publish the changes of tables (or of a publication) to a JetStream stream, when the transaction commits';
 
 -- What was changed before a publication was made is not published through it: so the old one must have done its work.
-CREATE FUNCTION pgbraid.require_published(flow pgbraid.flows, publication name) RETURNS void
+CREATE FUNCTION pgbraid.require_caught_up(flow pgbraid.flows, publication name) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -261,7 +262,7 @@ BEGIN
 		RAISE EXCEPTION 'publication "%" is not committed yet', publication
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'COMMIT before you give it to a flow.';
 	END IF;
-	IF NOT EXISTS (SELECT FROM pgbraid.flow_progress p WHERE p.flow = require_published.flow.id AND p.streaming) THEN
+	IF NOT EXISTS (SELECT FROM pgbraid.flow_progress p WHERE p.flow = require_caught_up.flow.id AND p.streaming) THEN
 		RETURN;	-- it has not begun
 	END IF;
 	IF flow.paused OR NOT pgbraid.wait(flow.id, NULL, '30 s') THEN
@@ -271,7 +272,7 @@ BEGIN
 	END IF;
 END;
 $$;
-COMMENT ON FUNCTION pgbraid.require_published(pgbraid.flows, name) IS 'raises an error if a flow can''t change to another publication now';
+COMMENT ON FUNCTION pgbraid.require_caught_up(pgbraid.flows, name) IS 'raises an error if a flow can''t change to another publication now';
 
 CREATE FUNCTION @extschema@.pgflow_alter(
 	flow name, tables regclass[] DEFAULT NULL, publication name DEFAULT NULL, server name DEFAULT NULL,
@@ -294,7 +295,7 @@ BEGIN
 		EXECUTE pg_catalog.format('ALTER PUBLICATION %I SET TABLE %s', altered.publication,
 			(SELECT string_agg(DISTINCT t::text, ', ') FROM unnest(tables) t));
 	ELSIF publication IS NOT NULL AND publication <> altered.publication THEN
-		PERFORM pgbraid.require_published(altered, publication);
+		PERFORM pgbraid.require_caught_up(altered, publication);
 	END IF;
 	IF publication IS NOT NULL AND publication <> altered.publication AND altered.owns_publication THEN
 		EXECUTE pg_catalog.format('DROP PUBLICATION IF EXISTS %I', altered.publication);
@@ -401,8 +402,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	slots bigint := (SELECT count(*) FROM pg_replication_slots);
-	workers bigint := (SELECT count(*) FROM pg_stat_activity WHERE backend_type NOT IN ('client backend', 'walsender')
-	                      AND backend_type IN (SELECT 'pgbraid ' || k FROM unnest('{launcher,manager,flow}'::text[]) k));
+	workers bigint := (SELECT count(*) FROM pg_stat_activity
+	                    WHERE backend_type IN ('pgbraid launcher', 'pgbraid manager', 'pgbraid flow'));
 BEGIN
 	check_name := 'shared_preload_libraries';
 	ok := current_setting('shared_preload_libraries') ~ '\ypgbraid\y';

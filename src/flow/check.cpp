@@ -52,7 +52,7 @@ Finding finding(const char *check, const core::Error &error)
 // Runs on a thread of its own: it may block.
 std::vector<Finding> examine(const nats::ConnectionOptions &options)
 {
-	auto connection = nats::Connection::open(options, {});
+	auto connection = nats::Connection::open(options);
 	if (!connection)
 		return {finding("nats connection", connection.error())};
 	auto account = nats::jetstream_account(*connection);

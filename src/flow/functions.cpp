@@ -15,11 +15,9 @@ extern "C" {
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
-#include "replication/logical.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -183,11 +181,8 @@ PGBRAID_FUNCTION(pgbraid_depend_on_extension)
 
 PGBRAID_FUNCTION(pgbraid_slot_name)
 {
-	return pg::call([&] {
-		auto *name = static_cast<Name>(palloc0(NAMEDATALEN));
-		snprintf(NameStr(*name), NAMEDATALEN, "pgflow_%u_" INT64_FORMAT, MyDatabaseId, PG_GETARG_INT64(0));
-		return NameGetDatum(name);
-	});
+	std::string name = catalog::slot_name(PG_GETARG_INT64(0));
+	return pg::call([&] { return DirectFunctionCall1(namein, CStringGetDatum(name.c_str())); });
 }
 
 // wait(flow id, upto or null, timeout)

@@ -15,7 +15,7 @@ namespace {
 Result<std::shared_ptr<Connection>> connect(const ConnectionOptions &options)
 {
 	try {
-		auto connection = Connection::open(options, {});
+		auto connection = Connection::open(options);
 		if (!connection.ok())
 			return connection.error();
 		return std::make_shared<Connection>(std::move(*connection));

@@ -23,7 +23,7 @@ milliseconds time_left(steady_clock::time_point deadline)
 
 }	// namespace
 
-Result<Connection> Connection::open(const ConnectionOptions &options, Events events)
+Result<Connection> Connection::open(const ConnectionOptions &options)
 {
 	SignalsBlocked blocked;
 	if (auto files = check_files(options); !files.ok())
@@ -36,7 +36,6 @@ Result<Connection> Connection::open(const ConnectionOptions &options, Events eve
 		Connection connection;
 		connection.timeout_ = options.timeout;
 		connection.link_ = std::make_shared<Link>();
-		connection.link_->events = events;
 		auto made = make_options(options, *endpoint, *connection.link_);
 		if (!made.ok())
 			return made.error();
@@ -148,11 +147,7 @@ void Connection::note_errors() const
 	if ((status == NATS_NOT_PERMITTED || status == NATS_CONNECTION_AUTH_FAILED) && link_->complained != text) {
 		link_->complained = text;
 		link_->complaint = permission_error(text);
-		if (link_->events.error)
-			link_->events.error(text);
 	}
-	if (link_->gone && !std::exchange(link_->lost, true) && link_->events.lost)
-		link_->events.lost(close_reason());
 }
 
 void Connection::flush() const

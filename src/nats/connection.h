@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,17 +45,11 @@ struct Link;	// what libnats' callbacks see of a connection
 
 class Connection {
 public:
-	// Called within pump() and request(). `reason` is one line.
-	struct Events {
-		std::function<void(std::string_view reason)> lost;		// closed for good; it will not come back
-		std::function<void(std::string_view reason)> error;		// asynchronous -ERR of the server, e.g. a permission
-	};
-
 	// 08001 (away; hint names pgbraid.nats_url or the server option), 28000 / 28P01 (refused), 08P01, 53300 (the server
 	// is full), 58P01 (a file that can't be read), 22023 (options). libnats' own reconnect is off: whoever uses a
 	// Connection makes a new one. `timeout` bounds the attempt for each URL, except that libnats before 3.7 can hang in
 	// a handshake when the server falls silent in the midst of it (see Attempt).
-	static Result<Connection> open(const ConnectionOptions &options, Events events);
+	static Result<Connection> open(const ConnectionOptions &options);
 
 	Connection(Connection &&) noexcept;
 	Connection &operator=(Connection &&) noexcept;
@@ -98,7 +91,6 @@ public:
 	std::chrono::microseconds round_trip() const noexcept { return round_trip_; }	// of the latest request; 0: none yet
 
 	__natsConnection *handle() const noexcept { return handle_; }
-	std::chrono::milliseconds timeout() const noexcept { return timeout_; }
 
 private:
 	Connection() = default;

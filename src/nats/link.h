@@ -21,7 +21,6 @@ struct Link {
 	// Makes libnats call us instead of starting threads for reading and writing.
 	natsStatus listen(natsOptions *options);
 
-	Connection::Events events;
 	int socket = -1;		// a duplicate of libnats' socket: valid whenever libnats decides to close its own
 	int wake_fd = -1;
 	natsConnection *connection = nullptr;	// what libnats attached, and its own socket: since 3.11 it leaves to us
@@ -29,7 +28,6 @@ struct Link {
 	std::atomic<bool> writing = false, closing = false, gone = false;	// gone: libnats has closed it
 	std::optional<Error> complaint;
 	std::string complained;		// its words: libnats keeps showing the latest
-	bool lost = false;			// events.lost was called
 };
 
 }	// namespace pgbraid::nats

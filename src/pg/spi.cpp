@@ -59,13 +59,6 @@ Datum Row::datum(int column, bool *is_null) const
 	return call([&] { return SPI_getbinval(tuple_, description_, column, is_null); });
 }
 
-bool Row::is_null(int column) const
-{
-	bool is_null;
-	(void) datum(column, &is_null);
-	return is_null;
-}
-
 std::string Row::text(int column) const
 {
 	const char *value = call([&] { return SPI_getvalue(tuple_, description_, column); });
@@ -76,9 +69,7 @@ int64 Row::bigint(int column) const
 {
 	bool is_null;
 	Datum value = datum(column, &is_null);
-	if (is_null)
-		return 0;
-	return TupleDescAttr(description_, column - 1)->atttypid == INT4OID ? DatumGetInt32(value) : DatumGetInt64(value);
+	return is_null ? 0 : DatumGetInt64(value);
 }
 
 Oid Row::oid(int column) const

@@ -9,7 +9,6 @@ extern "C" {
 
 #include <functional>
 #include <initializer_list>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,7 +28,6 @@ Parameter boolean(bool value);
 class Row {
 public:
 	Row(HeapTuple tuple, TupleDesc description) noexcept : tuple_(tuple), description_(description) {}
-	bool is_null(int column) const;
 	std::string text(int column) const;		// by the type's output function; "" for null
 	int64 bigint(int column) const;
 	Oid oid(int column) const;

@@ -44,38 +44,35 @@ void start(Entry &entry, const Flow &flow)
 		} else if (entry.next_start_at > GetCurrentTimestamp()) {
 			return;
 		}
-		strlcpy(entry.stream, flow.stream.c_str(), sizeof entry.stream);
-		namestrcpy(&entry.slot, catalog::slot_name(flow.id).c_str());
 	}
 	launch(entry);
 }
 
-// One step towards what the flow should be: running with the current definition, or not at all. True when it is there.
-bool settle(const Flow &flow)
+// One step towards what the flow should be: running with the current definition, or not at all.
+void settle(const Flow &flow)
 {
 	Entry *entry = entry_of(flow);
 	if (entry == nullptr) {
 		ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						  errmsg("no entry is free for flow \"%s\"", flow.name.c_str()),
 						  errhint("Increase pgbraid.max_workers in postgresql.conf and restart the server.")));
-		return false;
+		return;
 	}
 	reap(*entry);
 	if (entry->pid != 0 || entry->state == State::launching) {
 		if (flow.shall_run() && entry->revision == flow.revision)
-			return true;
+			return;
 		Lock lock(Lock::exclusive);
 		request_stop(*entry);
-		return false;
+		return;
 	}
 	if (!flow.shall_run()) {
 		entry->next_start_at = 0;
-		return true;
+		return;
 	}
 	if (entry->state == State::lost && entry->revision == flow.revision)
-		return true;
+		return;
 	start(*entry, flow);
-	return false;
 }
 
 // Entries of flows that no longer exist. True when none is left.

@@ -86,7 +86,7 @@ bool stop_workers(Oid database)
 	return any;
 }
 
-void clear(Oid database)
+void clear_of_workers(Oid database)
 {
 	for (int waited = 0; stop_workers(database) && waited < patience_ms; waited += 10) {
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);
@@ -95,23 +95,24 @@ void clear(Oid database)
 	}
 }
 
-#define UTILITY_ARGUMENTS statement, query, read_only, context, parameters, environment, destination, completion
-
-void utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilityContext context,
-			 ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *destination,
-			 QueryCompletion *completion)
+void process_utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilityContext context,
+					 ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *destination,
+					 QueryCompletion *completion)
 {
-	auto next = next_hook ? next_hook : standard_ProcessUtility;
+	auto run = [&] {
+		(next_hook ? next_hook : standard_ProcessUtility)(statement, query, read_only, context, parameters, environment,
+														  destination, completion);
+	};
 	const char *name = database_wanted_by(statement->utilityStmt);
 	Oid database = name ? get_database_oid(name, true) : InvalidOid;
 	if (!OidIsValid(database) || !may_disturb(database, statement->utilityStmt) || !hold(database)) {
-		next(UTILITY_ARGUMENTS);
+		run();
 		return;
 	}
 	PG_TRY();
 	{
-		clear(database);
-		next(UTILITY_ARGUMENTS);
+		clear_of_workers(database);
+		run();
 	}
 	PG_FINALLY();
 	{
@@ -126,7 +127,7 @@ void utility(PlannedStmt *statement, const char *query, bool read_only, ProcessU
 void install_pause()
 {
 	next_hook = ProcessUtility_hook;
-	ProcessUtility_hook = utility;
+	ProcessUtility_hook = process_utility;
 }
 
 }	// namespace pgbraid::worker

@@ -174,13 +174,13 @@ void unblock_signals()
 
 }	// namespace
 
-bool launch(Entry &entry)
+void launch(Entry &entry)
 {
 	BackgroundWorker worker;
 	{
 		Lock lock(Lock::exclusive);
 		if (is_held(entry.database))
-			return true;	// whoever holds it wakes the launcher when done
+			return;
 		entry.generation++;
 		entry.state = State::launching;
 		entry.stop_requested = false;
@@ -189,13 +189,12 @@ bool launch(Entry &entry)
 		worker = describe(entry);
 	}
 	if (pg::call([&] { return RegisterDynamicBackgroundWorker(&worker, nullptr); }))
-		return true;
+		return;
 	Lock lock(Lock::exclusive);
 	entry.state = State::failed;
 	schedule_next_start(entry);
 	set_trouble(entry, "53400", "no background worker slot is free",
 				"Increase max_worker_processes in postgresql.conf and restart the server.");
-	return false;
 }
 
 void reap(Entry &entry)
@@ -228,7 +227,7 @@ void request_stop(Entry &entry) noexcept
 	}
 }
 
-Entry &attach(Datum argument)
+void attach(Datum argument)
 {
 	unblock_signals();
 	Entry &entry = entries()[DatumGetInt32(argument)];
@@ -237,7 +236,6 @@ Entry &attach(Datum argument)
 	begin(entry);
 	BackgroundWorkerInitializeConnectionByOid(entry.database, InvalidOid, 0);
 	pin_settings();
-	return entry;
 }
 
 void attach_launcher()

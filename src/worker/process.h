@@ -4,9 +4,9 @@
 
 namespace pgbraid::worker {
 
-// Starts the process of an entry that is `stopped`. False when PostgreSQL has no background worker slot free; the entry
-// then carries the trouble and the time of the next try.
-bool launch(Entry &entry);
+// Starts a process for an entry that has none. Where its database is held, later: whoever holds it wakes the launcher.
+// Without a free background worker slot the entry carries the trouble and the time of the next try.
+void launch(Entry &entry);
 
 // An entry that was launched but whose process has never shown up is `stopped` again after a while.
 void reap(Entry &entry);
@@ -16,7 +16,7 @@ void request_stop(Entry &entry) noexcept;
 
 // The first thing in a worker's main: signals, registry, connection to the entry's database (for the launcher, to none).
 // Does not return if the entry is no longer meant for this process.
-Entry &attach(Datum argument);
+void attach(Datum argument);
 
 // The same for the launcher, whose entry is its own.
 void attach_launcher();

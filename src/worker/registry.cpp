@@ -45,15 +45,21 @@ Size registry_size()
 	return add_size(offsetof(Registry, entries), mul_size(sizeof(Entry), (Size) settings::max_workers()));
 }
 
+template <typename F>
+void for_each_counter(Entry &entry, F &&f)
+{
+	for (pg_atomic_uint64 *counter :
+		 {&entry.events_published, &entry.rows_snapshotted, &entry.events_filtered, &entry.retries, &entry.sent_lsn,
+		  &entry.acknowledged_lsn, &entry.stored_sequence, &entry.last_event_at, &entry.acknowledged_at})
+		f(counter);
+}
+
 void initialise(Entry &entry)
 {
 	SpinLockInit(&entry.trouble_lock);
 	pg_atomic_init_u32(&entry.wants_wake, 0);
 	pg_atomic_init_u32(&entry.touched, 0);
-	for (pg_atomic_uint64 *counter :
-		 {&entry.events_published, &entry.rows_snapshotted, &entry.events_filtered, &entry.retries, &entry.sent_lsn,
-		  &entry.acknowledged_lsn, &entry.stored_sequence, &entry.last_event_at, &entry.acknowledged_at})
-		pg_atomic_init_u64(counter, 0);
+	for_each_counter(entry, [](pg_atomic_uint64 *counter) { pg_atomic_init_u64(counter, 0); });
 	ConditionVariableInit(&entry.progress);
 }
 
@@ -104,7 +110,7 @@ const char *name_of(Kind kind)
 const char *name_of(State state)
 {
 	static constexpr const char *names[] = {"stopped",	 "starting", "starting", "running", "snapshotting",
-											"streaming", "paused",	 "failed",	 "lost"};
+											"streaming", "failed",	 "lost"};
 	return names[static_cast<int>(state)];
 }
 
@@ -188,18 +194,13 @@ void free_entry(Entry &entry) noexcept
 	entry.launched_at = entry.started_at = entry.next_start_at = 0;
 	entry.failures = 0;
 	entry.starts = 0;
-	entry.stream[0] = '\0';
 	entry.stream_hash = 0;
 	entry.stop_requested_at = 0;
-	MemSet(&entry.slot, 0, sizeof entry.slot);
 	MemSet(&entry.database_name, 0, sizeof entry.database_name);
 	clear_trouble(entry);
 	pg_atomic_write_u32(&entry.wants_wake, 0);
 	pg_atomic_write_u32(&entry.touched, 0);
-	for (pg_atomic_uint64 *counter :
-		 {&entry.events_published, &entry.rows_snapshotted, &entry.events_filtered, &entry.retries, &entry.sent_lsn,
-		  &entry.acknowledged_lsn, &entry.stored_sequence, &entry.last_event_at, &entry.acknowledged_at})
-		pg_atomic_write_u64(counter, 0);
+	for_each_counter(entry, [](pg_atomic_uint64 *counter) { pg_atomic_write_u64(counter, 0); });
 }
 
 void set_trouble(Entry &entry, const char *sqlstate, const char *message, const char *hint) noexcept

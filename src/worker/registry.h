@@ -24,7 +24,7 @@ struct Latch;
 namespace pgbraid::worker {
 
 enum class Kind : int { none, launcher, manager, flow };
-enum class State : int { stopped, launching, starting, running, snapshotting, streaming, paused, failed, lost };
+enum class State : int { stopped, launching, starting, running, snapshotting, streaming, failed, lost };
 
 const char *name_of(Kind kind);
 const char *name_of(State state);
@@ -55,8 +55,6 @@ struct Entry {
 	TimestampTz launched_at, started_at, next_start_at;
 	int32 failures;			// in a row
 	int64 starts;
-	char stream[256];
-	NameData slot;
 	uint64 stream_hash;			// which stream, servers and epoch stored_sequence speaks of
 
 	slock_t trouble_lock;	// guards trouble alone, so that an error can be noted from anywhere

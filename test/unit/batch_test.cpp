@@ -28,26 +28,6 @@ TEST(Batch, KeepsMessagesInOrder)
 	}
 }
 
-TEST(Batch, AbandonTakesBackTheBegunMessage)
-{
-	Batch batch;
-	batch.begin("first", history, {1, 0}, "insert");
-	batch.payload().append("one");
-	batch.end();
-	auto bytes = batch.bytes();
-	batch.begin("second", history, {1, 1}, "insert");
-	batch.payload().append("two");
-	batch.abandon();
-	EXPECT_EQ(batch.size(), 1u);
-	EXPECT_EQ(batch.bytes(), bytes);
-	batch.begin("third", history, {1, 2}, "update");
-	batch.end();
-	ASSERT_EQ(batch.size(), 2u);
-	EXPECT_EQ(batch[0].payload, "one");
-	EXPECT_EQ(batch[1].subject, "third");
-	EXPECT_EQ(batch[1].payload, "");
-}
-
 TEST(Batch, CanBeEmptyAndStillCarryCompletionAndSubjects)
 {
 	Batch batch;

@@ -47,7 +47,7 @@ class NatsConnection : public NatsTest {
 protected:
 	static const char *failure(const nats::ConnectionOptions &options)
 	{
-		auto connection = Connection::open(options, {});
+		auto connection = Connection::open(options);
 		if (connection.ok())
 			return "none";
 		last_ = connection.error();
@@ -59,7 +59,7 @@ protected:
 TEST_F(NatsConnection, Connects)
 {
 	NatsServer server;
-	auto connection = Connection::open(at(server.url()), {});
+	auto connection = Connection::open(at(server.url()));
 	ASSERT_TRUE(connection.ok()) << connection.error().message;
 	EXPECT_EQ(connection->connected_url(), server.url());
 	EXPECT_EQ(connection->max_payload(), 1 << 20);
@@ -119,7 +119,7 @@ TEST_F(NatsConnection, ProvesWhoItIsByPassword)
 	options.user.clear();
 	options.urls = {"nats://u%221:p%5c%22w%25@127.0.0.1:" + std::to_string(server.port())};
 	EXPECT_STREQ(failure(options), "none") << last_.message;
-	auto connection = Connection::open(options, {});
+	auto connection = Connection::open(options);
 	EXPECT_EQ(connection->connected_url(), server.url());
 }
 
@@ -211,7 +211,7 @@ TEST_F(NatsTls, VerifiesTheServer)
 	options.tls_ca = path("absent.pem");
 	EXPECT_STREQ(failure(options), "58P01");
 	options.tls_ca = path("ca.pem");
-	auto connection = Connection::open(options, {});
+	auto connection = Connection::open(options);
 	ASSERT_TRUE(connection.ok()) << connection.error().message;
 	for (int i = 0; i < 100; i++)
 		api(*connection, "INFO");

@@ -10,7 +10,7 @@ namespace pgbraid::test {
 inline nats::Connection open(const nats::ConnectionOptions &options)
 {
 	for (int i = 0;; i++) {
-		auto connection = nats::Connection::open(options, {});
+		auto connection = nats::Connection::open(options);
 		if (connection.ok())
 			return std::move(*connection);
 		if (i == 50)

@@ -21,12 +21,6 @@ void Batch::end()
 	records_.push_back(open_);
 }
 
-void Batch::abandon()
-{
-	assert(bytes_.size() >= open_.begin);
-	bytes_.truncate(open_.begin);
-}
-
 Batch::Message Batch::operator[](std::size_t index) const
 {
 	assert(index < records_.size());

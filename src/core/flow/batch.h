@@ -19,11 +19,10 @@ public:
 		const char *op;
 	};
 
-	// begin .. payload() .. end: one message. A begun message can be taken back with abandon().
+	// begin .. payload() .. end: one message. 
 	void begin(std::string_view subject, const History &history, Position position, const char *op);
 	Bytes &payload() noexcept { return bytes_; }
 	void end();
-	void abandon();
 
 	// Every commit up to this end LSN is wholly in this batch or in one before it.
 	void complete_up_to(Lsn lsn) noexcept { complete_ = lsn; }

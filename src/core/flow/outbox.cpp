@@ -1,23 +1,23 @@
 #include "core/flow/outbox.h"
 
+#include "core/base/sqlstate.h"
+
 #include <algorithm>
 
 namespace pgbraid::core {
 namespace {
 
-constexpr const char *not_in_prerequisite_state = "55000";
-constexpr const char *data_lost = "XX001";
 
 Error went_back(std::uint64_t last, std::uint64_t known)
 {
-	return {data_lost, "the stream lost messages that it had acknowledged",
+	return {sqlstate::data_corrupted, "the stream lost messages that it had acknowledged",
 			"The stream ends at sequence " + std::to_string(last) + ", but its messages up to " +
 				std::to_string(known) + " had been acknowledged."};
 }
 
 Error foreign(std::uint64_t sequence)
 {
-	return {not_in_prerequisite_state, "the stream has a message that was not sent by this flow",
+	return {sqlstate::not_in_prerequisite_state, "the stream has a message that was not sent by this flow",
 			"The message at sequence " + std::to_string(sequence) + " is none of those waiting for acknowledgement."};
 }
 

@@ -56,7 +56,13 @@ void on_startup(LogicalDecodingContext *, OutputPluginOptions *options, bool is_
 Decoder::Decoder(Encoder &encoder, RelationPlans &plans, Outlet &outlet, core::Position after)
 	: encoder_(encoder), plans_(plans), outlet_(outlet), after_(after)
 {
-	row_context_ = pg::call([] { return AllocSetContextCreate(TopMemoryContext, "pgbraid row", ALLOCSET_DEFAULT_SIZES); });
+	pg::call([&] {
+		row_context_ = AllocSetContextCreate(TopMemoryContext, "pgbraid row", ALLOCSET_DEFAULT_SIZES);
+		for (int i : {new_row, old_row}) {
+			values_[i] = static_cast<Datum *>(MemoryContextAlloc(TopMemoryContext, sizeof(Datum) * MaxHeapAttributeNumber));
+			nulls_[i] = static_cast<bool *>(MemoryContextAlloc(TopMemoryContext, sizeof(bool) * MaxHeapAttributeNumber));
+		}
+	});
 	active = this;
 }
 
@@ -80,11 +86,10 @@ void Decoder::register_callbacks(OutputPluginCallbacks *callbacks)
 								ReorderBufferChange *) {
 		pg::enter([](ReorderBufferTXN *t, int n, Relation *r) { active->truncate(t, n, r); }, transaction, count, relations);
 	};
-	callbacks->message_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, XLogRecPtr, bool transactional,
+	callbacks->message_cb = [](LogicalDecodingContext *, ReorderBufferTXN *, XLogRecPtr, bool transactional,
 							   const char *, Size, const char *) {
 		if (transactional)
 			active->seq_++;	// it has its place in the transaction, whether published or not
-		(void) transaction;
 	};
 	callbacks->commit_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, XLogRecPtr) {
 		pg::enter([](ReorderBufferTXN *t) { active->commit(t); }, transaction);
@@ -133,15 +138,7 @@ RowImage Decoder::take_apart(Relation relation, HeapTuple tuple, int which)
 {
 	if (tuple == nullptr)
 		return {};
-	TupleDesc description = RelationGetDescr(relation);
-	if (capacity_ == 0) {
-		capacity_ = MaxHeapAttributeNumber;
-		for (int i : {new_row, old_row}) {
-			values_[i] = static_cast<Datum *>(MemoryContextAlloc(TopMemoryContext, sizeof(Datum) * (size_t) capacity_));
-			nulls_[i] = static_cast<bool *>(MemoryContextAlloc(TopMemoryContext, sizeof(bool) * (size_t) capacity_));
-		}
-	}
-	heap_deform_tuple(tuple, description, values_[which], nulls_[which]);
+	heap_deform_tuple(tuple, RelationGetDescr(relation), values_[which], nulls_[which]);
 	return {values_[which], nulls_[which]};
 }
 
@@ -152,7 +149,6 @@ void Decoder::emit(const RelationPlan &plan, const Change &change)
 	encoder_.append(outlet_.batch(), plan, change);
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(row_context_);
-	counters_.events++;
 	outlet_.message_added();
 }
 

@@ -9,14 +9,12 @@ extern "C" {
 }
 
 #include <cstdint>
-#include <functional>
 
 namespace pgbraid::flow {
 
 class Decoder {
 public:
 	struct Counters {
-		uint64_t events = 0;
 		uint64_t filtered = 0;
 		core::Lsn last_commit = 0;
 		TimestampTz last_commit_time = 0;
@@ -60,7 +58,6 @@ private:
 	MemoryContext row_context_;
 	Datum *values_[2] = {};		// new and old row, room for every column of the widest table
 	bool *nulls_[2] = {};
-	int capacity_ = 0;
 	Counters counters_;
 };
 

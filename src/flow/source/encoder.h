@@ -40,7 +40,7 @@ public:
 	// valid until the next call.
 	std::string_view prepare(RelationPlan &plan);
 
-	// Appends one message. An ereport leaves a begun message in the batch: call batch.abandon() before going on.
+	// Appends one message. After an ereport the batch holds half a message: it is of no more use.
 	void append(core::Batch &batch, const RelationPlan &plan, const Change &change);
 
 private:

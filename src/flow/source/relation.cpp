@@ -29,21 +29,21 @@ struct Identity {
 
 namespace {
 
-struct Slot {
+struct CachedPlan {
 	Oid relation;
 	RelationPlan *plan;
 };
 
-HTAB *plans = nullptr;	// Oid -> Slot; global, since invalidation callbacks can't be unregistered
+HTAB *plans = nullptr;	// Oid -> CachedPlan; global, since invalidation callbacks can't be unregistered
 
 template <typename F>
 void for_each_plan(F &&f)
 {
 	HASH_SEQ_STATUS scan;
 	hash_seq_init(&scan, plans);
-	while (auto *slot = static_cast<Slot *>(hash_seq_search(&scan)))
-		if (slot->plan != nullptr)
-			f(*slot->plan);
+	while (auto *cached = static_cast<CachedPlan *>(hash_seq_search(&scan)))
+		if (cached->plan != nullptr)
+			f(*cached->plan);
 }
 
 // Only marks: a plan may be in use when the invalidation arrives.
@@ -64,7 +64,7 @@ void create_cache()
 {
 	HASHCTL control = {};
 	control.keysize = sizeof(Oid);
-	control.entrysize = sizeof(Slot);
+	control.entrysize = sizeof(CachedPlan);
 	control.hcxt = TopMemoryContext;
 	plans = hash_create("pgbraid relation plans", 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	CacheRegisterRelcacheCallback(invalidate_relation, 0);
@@ -109,16 +109,16 @@ RelationPlan *RelationPlans::get(Relation relation, bool *is_new)
 {
 	Oid id = RelationGetRelid(relation);
 	bool found;
-	auto *slot = static_cast<Slot *>(hash_search(plans, &id, HASH_ENTER, &found));
+	auto *cached = static_cast<CachedPlan *>(hash_search(plans, &id, HASH_ENTER, &found));
 	if (!found)
-		slot->plan = nullptr;
-	*is_new = slot->plan == nullptr || !slot->plan->valid;
+		cached->plan = nullptr;
+	*is_new = cached->plan == nullptr || !cached->plan->valid;
 	if (*is_new) {
-		if (slot->plan != nullptr)
-			MemoryContextDelete(std::exchange(slot->plan, nullptr)->memory);
-		slot->plan = make(relation);	// may take long and meet invalidations: they find no plan
+		if (cached->plan != nullptr)
+			MemoryContextDelete(std::exchange(cached->plan, nullptr)->memory);
+		cached->plan = make(relation);	// may take long and meet invalidations: they find no plan
 	}
-	return slot->plan;
+	return cached->plan;
 }
 
 RelationPlan *RelationPlans::make(Relation relation)

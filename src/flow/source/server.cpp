@@ -9,6 +9,7 @@ extern "C" {
 #include "catalog/pg_user_mapping_d.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 }
 
 namespace pgbraid::flow {
@@ -55,6 +56,11 @@ constexpr char select_options[] =
 	throw pg::Failure({.sqlstate = sqlstate, .message = message, .detail = {}, .hint = hint});
 }
 
+std::string identifier(const std::string &name)
+{
+	return pg::call([&] { return quote_identifier(name.c_str()); });
+}
+
 void check_mapping_option(const std::string &name, const std::string &value)
 {
 	for (const Option &option : options) {
@@ -98,12 +104,12 @@ ConnectionOptions connection_options(const std::string &server, Oid user)
 	bool exists = pg::spi::execute("SELECT FROM pg_foreign_server WHERE srvname = $1", {pg::spi::text(server)}) > 0;
 	if (!exists)
 		refuse("server \"" + server + "\" does not exist",
-			   "CREATE SERVER " + server + " FOREIGN DATA WRAPPER pgbraid_nats OPTIONS (url 'nats://host:4222');", "42704");
+			   "CREATE SERVER " + identifier(server) + " FOREIGN DATA WRAPPER pgbraid_nats OPTIONS (url 'nats://host:4222');", "42704");
 	pg::spi::each(select_options, {pg::spi::text(server), pg::spi::oid(user)},
 				  [&](const pg::spi::Row &row) { set(connection, row.text(1), row.text(2)); });
 	if (connection.urls.empty())
 		refuse("server \"" + server + "\" has no option url",
-			   "ALTER SERVER " + server + " OPTIONS (ADD url 'nats://host:4222');", "HV00J");
+			   "ALTER SERVER " + identifier(server) + " OPTIONS (ADD url 'nats://host:4222');", "HV00J");
 	return connection;
 }
 

@@ -1,5 +1,6 @@
 #include "flow/source/session.h"
 
+#include "core/base/sqlstate.h"
 #include "core/flow/epoch.h"
 #include "core/flow/json.h"
 #include "flow/source/server.h"
@@ -14,6 +15,7 @@ extern "C" {
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -76,6 +78,11 @@ core::History history_of(const catalog::Progress &progress, bool slot_will_be_ma
 	TimeLineID timeline = pg::call([] { return GetWALInsertionTimeLine(); });
 	int64 generation = progress.generation + (slot_will_be_made ? 1 : 0);
 	return {GetSystemIdentifier(), core::to_text({MyDatabaseId, worker::self().object, timeline, generation})};
+}
+
+std::string literal(const std::string &text)
+{
+	return pg::call([&] { return quote_literal_cstr(text.c_str()); });
 }
 
 core::SubjectTemplate subject_template(const catalog::Flow &flow)
@@ -187,7 +194,7 @@ void Session::give_up_lost(const char *reason)
 {
 	std::string message = "flow \"" + flow_.name + "\" has lost changes: " + reason;
 	worker::set_trouble(worker::self(), "55000", message.c_str(),
-						("Start it anew with SELECT pgflow_resume('" + flow_.name + "', restart => true);").c_str());
+						("Start it anew with SELECT pgflow_resume(" + literal(flow_.name) + ", restart => true);").c_str());
 	ereport(LOG, (errmsg("%s", message.c_str())));
 	worker::leave(worker::State::lost);
 }
@@ -256,7 +263,7 @@ void Session::check_writer(const core::StreamTail &tail) const
 		throw pg::Failure({.sqlstate = "55000",
 						   .message = "stream \"" + flow_.stream + "\" has another writer",
 						   .detail = "Its last message is " + std::to_string(tail.sequence) + ", of epoch " + writer.epoch + ".",
-						   .hint = "Give each flow a stream of its own: pgflow_alter('" + flow_.name + "', stream => '...')."});
+						   .hint = "Give each flow a stream of its own: pgflow_alter(" + literal(flow_.name) + ", stream => '...')."});
 }
 
 core::Position Session::stored_position() const
@@ -340,7 +347,7 @@ void Session::service()
 		worker::recovered();
 		stable_at_ = 0;
 	}
-	if (progress.state == nats::Publisher::State::broken && progress.error->sqlstate == std::string_view("XX001"))
+	if (progress.state == nats::Publisher::State::broken && progress.error->sqlstate == std::string_view(core::sqlstate::data_corrupted))
 		give_up_lost(progress.error->message.c_str());
 	if (progress.state == nats::Publisher::State::broken)
 		throw pg::Failure(*progress.error);

@@ -2,9 +2,13 @@
 #pragma once
 #include "flow/source/decoder.h"
 
+#include <functional>
+#include <string>
+#include <vector>
+
 namespace pgbraid::flow {
 
-// In the transaction that has the slot's snapshot. Rows get the positions (at.lsn, 1), (at.lsn, 2), ...
+// In the transaction that has the slot's snapshot. Rows get the positions (lsn, 1), (lsn, 2), ...
 // Calls `each_row` after each, with how many there have been.
 void publish_snapshot(Decoder &decoder, const std::string &publication, core::Lsn lsn,
 					  const std::function<void(uint64_t rows)> &each_row);

@@ -35,7 +35,7 @@ void pin_settings()
 {
 	static constexpr struct { const char *name, *value; } pinned[] = {
 		{"TimeZone", "UTC"}, {"DateStyle", "ISO, MDY"}, {"IntervalStyle", "postgres"},
-		{"bytea_output", "hex"}, {"extra_float_digits", "1"}, {"search_path", "pg_catalog"},
+		{"bytea_output", "hex"}, {"extra_float_digits", "1"}, {"search_path", "pg_catalog, pg_temp"},
 	};
 	pg::call([] {
 		for (const auto &setting : pinned)
