@@ -61,15 +61,21 @@ struct Options {
 Options parse(int argc, char **argv)
 {
 	enum { creds = 256, user, password, stream, from, count, until_end, timeout, wait, json, verbose, version, help };
-	static const option known[] = {
-		{"server", required_argument, nullptr, 's'},	{"creds", required_argument, nullptr, creds},
-		{"user", required_argument, nullptr, user},		{"password", required_argument, nullptr, password},
-		{"stream", required_argument, nullptr, stream}, {"from", required_argument, nullptr, from},
-		{"count", required_argument, nullptr, count},	{"until-end", no_argument, nullptr, until_end},
-		{"timeout", required_argument, nullptr, timeout}, {"wait", no_argument, nullptr, wait},
-		{"json", no_argument, nullptr, json},			{"verbose", no_argument, nullptr, verbose},
-		{"version", no_argument, nullptr, version},		{"help", no_argument, nullptr, help},
-		{nullptr, 0, nullptr, 0}};
+	static const option known[] = {{"server", required_argument, nullptr, 's'},
+								   {"creds", required_argument, nullptr, creds},
+								   {"user", required_argument, nullptr, user},
+								   {"password", required_argument, nullptr, password},
+								   {"stream", required_argument, nullptr, stream},
+								   {"from", required_argument, nullptr, from},
+								   {"count", required_argument, nullptr, count},
+								   {"until-end", no_argument, nullptr, until_end},
+								   {"timeout", required_argument, nullptr, timeout},
+								   {"wait", no_argument, nullptr, wait},
+								   {"json", no_argument, nullptr, json},
+								   {"verbose", no_argument, nullptr, verbose},
+								   {"version", no_argument, nullptr, version},
+								   {"help", no_argument, nullptr, help},
+								   {nullptr, 0, nullptr, 0}};
 	Options options;
 	for (int choice; (choice = getopt_long(argc, argv, "s:", known, nullptr)) != -1;) {
 		switch (choice) {
@@ -225,7 +231,8 @@ private:
 		append_json(request, options_.subject);
 		request += '}';
 		natsMsg *reply = nullptr;
-		natsStatus status = natsConnection_RequestString(&reply, connection_, "$JS.API.STREAM.NAMES", request.c_str(), 2000);
+		natsStatus status =
+			natsConnection_RequestString(&reply, connection_, "$JS.API.STREAM.NAMES", request.c_str(), 2000);
 		if (status != NATS_OK) {
 			problem_ = natsStatus_GetText(status);
 			return false;
@@ -245,8 +252,9 @@ private:
 		auto end = Clock::now() + std::chrono::duration<double>(options_.timeout > 0 ? options_.timeout : 1e9);
 		while (!look_up()) {
 			if (!options_.wait)
-				fail(problem_.empty() ? "no stream " + (options_.stream.empty() ? "listens on " + options_.subject : options_.stream)
-									  : "could not look for the stream: " + problem_);
+				fail(problem_.empty()
+						 ? "no stream " + (options_.stream.empty() ? "listens on " + options_.subject : options_.stream)
+						 : "could not look for the stream: " + problem_);
 			if (interrupted)
 				std::exit(0);
 			if (Clock::now() > end)
@@ -337,7 +345,7 @@ private:
 		}
 		line_ += '\n';
 		if (std::fwrite(line_.data(), 1, line_.size(), stdout) != line_.size())
-			std::exit(0);	// nobody reads any more
+			std::exit(0); // nobody reads any more
 		printed_since_flush_ = true;
 	}
 
@@ -374,7 +382,7 @@ private:
 	Clock::time_point last_message_, next_look_;
 };
 
-}	// namespace
+} // namespace
 
 int main(int argc, char **argv)
 {
@@ -384,5 +392,5 @@ int main(int argc, char **argv)
 		std::signal(number, [](int) { interrupted = 1; });
 	int status = Tail(parse(argc, argv)).run();
 	std::fflush(stdout);
-	std::_Exit(status);	// without waiting for libnats' threads
+	std::_Exit(status); // without waiting for libnats' threads
 }

@@ -38,7 +38,7 @@ constexpr char select_flows[] =
 	"       owner::oid, paused, home = pgbraid.here(), revision "
 	"  FROM pgbraid.flows WHERE $1 IS NULL OR id = $1 ORDER BY id";
 
-}	// namespace
+} // namespace
 
 std::string slot_name(int64 flow)
 {
@@ -50,7 +50,8 @@ std::optional<std::vector<Flow>> read_flows()
 	if (!pg::call([] { return OidIsValid(get_extension_oid("pgbraid", true)); }))
 		return std::nullopt;
 	std::vector<Flow> flows;
-	pg::spi::each(select_flows, {{INT8OID, 0, true}}, [&](const pg::spi::Row &row) { flows.push_back(flow_from(row)); });
+	pg::spi::each(select_flows, {{INT8OID, 0, true}},
+				  [&](const pg::spi::Row &row) { flows.push_back(flow_from(row)); });
 	return flows;
 }
 
@@ -66,15 +67,18 @@ Progress read_progress(int64 flow)
 {
 	Progress progress;
 	pg::spi::each("SELECT generation, streaming FROM pgbraid.flow_progress WHERE flow = $1", {pg::spi::bigint(flow)},
-				  [&](const pg::spi::Row &row) { progress = {row.bigint(1), row.boolean(2)}; });
+				  [&](const pg::spi::Row &row) {
+					  progress = {row.bigint(1), row.boolean(2)};
+				  });
 	return progress;
 }
 
 void write_progress(int64 flow, const Progress &progress)
 {
-	pg::spi::execute("INSERT INTO pgbraid.flow_progress (flow, generation, streaming) VALUES ($1, $2, $3) "
-					 "ON CONFLICT (flow) DO UPDATE SET generation = $2, streaming = $3",
-					 {pg::spi::bigint(flow), pg::spi::bigint(progress.generation), pg::spi::boolean(progress.streaming)});
+	pg::spi::execute(
+		"INSERT INTO pgbraid.flow_progress (flow, generation, streaming) VALUES ($1, $2, $3) "
+		"ON CONFLICT (flow) DO UPDATE SET generation = $2, streaming = $3",
+		{pg::spi::bigint(flow), pg::spi::bigint(progress.generation), pg::spi::boolean(progress.streaming)});
 }
 
 bool finish_progress(int64 flow, int64 generation)
@@ -88,8 +92,10 @@ bool drop_orphan_slots(bool extension_exists)
 	std::string orphan = "plugin = 'pgbraid' AND database = current_database() AND slot_name LIKE 'pgflow\\_%'";
 	if (extension_exists)
 		orphan += " AND slot_name NOT IN (SELECT pgbraid.slot_name(id) FROM pgbraid.flows)";
-	pg::spi::execute(("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active AND " + orphan).c_str());
+	pg::spi::execute(
+		("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active AND " + orphan)
+			.c_str());
 	return pg::spi::execute(("SELECT FROM pg_replication_slots WHERE " + orphan).c_str()) == 0;
 }
 
-}	// namespace pgbraid::catalog
+} // namespace pgbraid::catalog

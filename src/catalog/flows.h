@@ -13,18 +13,18 @@ struct Flow {
 	int64 id;
 	std::string name;
 	std::string publication;
-	bool owns_publication;	// pgflow_create made it
-	std::string server;		// empty: the setting pgbraid.nats_url
-	std::string stream;		// in UTF-8
-	std::string subject;	// template, in UTF-8
+	bool owns_publication; // pgflow_create made it
+	std::string server;	   // empty: the setting pgbraid.nats_url
+	std::string stream;	   // in UTF-8
+	std::string subject;   // template, in UTF-8
 	std::string format;
-	std::string snapshot;	// initial, none
-	bool message_id;		// options
+	std::string snapshot; // initial, none
+	bool message_id;	  // options
 	int64 replicas;
 	Oid owner;
 	bool paused;
-	bool at_home;			// false in a copy of the database that the flow was made in
-	int64 revision;			// grows with each change of the definition
+	bool at_home;	// false in a copy of the database that the flow was made in
+	int64 revision; // grows with each change of the definition
 
 	bool shall_run() const { return !paused && at_home; }
 };
@@ -38,7 +38,7 @@ std::optional<Flow> read_flow(int64 id);
 
 struct Progress {
 	int64 generation = 0;	// of the slot; grows each time one is made anew
-	bool streaming = false;	// the slot exists and the initial snapshot is out
+	bool streaming = false; // the slot exists and the initial snapshot is out
 };
 Progress read_progress(int64 flow);
 void write_progress(int64 flow, const Progress &progress);
@@ -50,4 +50,4 @@ bool finish_progress(int64 flow, int64 generation);
 // uses. True if none is left.
 bool drop_orphan_slots(bool extension_exists);
 
-}	// namespace pgbraid::catalog
+} // namespace pgbraid::catalog

@@ -1,5 +1,5 @@
-// pgflow_check: asks a NATS server what a flow would ask. A short-lived worker does it, since libnats starts threads, and
-// those have no place in the backend of a user; what it finds comes back through a shared message queue.
+// pgflow_check: asks a NATS server what a flow would ask. A short-lived worker does it, since libnats starts threads,
+// and those have no place in the backend of a user; what it finds comes back through a shared message queue.
 #include "flow/source/server.h"
 #include "nats/signals.h"
 #include "nats/stream.h"
@@ -35,7 +35,7 @@ constexpr Size queue_size = 16 * 1024;
 
 struct Request {
 	Oid database, user;
-	NameData server;	// empty: pgbraid.nats_url
+	NameData server; // empty: pgbraid.nats_url
 	alignas(MAXIMUM_ALIGNOF) char queue[queue_size];
 };
 
@@ -79,7 +79,7 @@ std::vector<Finding> examine_interruptibly(nats::ConnectionOptions options)
 		std::thread([shared, options = std::move(options)] {
 			try {
 				shared->findings = examine(options);
-			} catch (...) {	// an exception that left the thread would end the process, and with it the whole cluster
+			} catch (...) { // an exception that left the thread would end the process, and with it the whole cluster
 			}
 			shared->done = true;
 			uint64_t one = 1;
@@ -104,9 +104,8 @@ void send(shm_mq_handle *queue, const Finding &found)
 std::vector<Finding> look(const Request *request)
 {
 	try {
-		return examine_interruptibly(pg::in_transaction("looking up the NATS server", [&] {
-			return connection_options(NameStr(request->server), request->user);
-		}));
+		return examine_interruptibly(pg::in_transaction(
+			"looking up the NATS server", [&] { return connection_options(NameStr(request->server), request->user); }));
 	} catch (const pg::Failure &failure) {
 		return {{"nats connection", std::string(failure.what()) + " (" + failure.hint() + ")", false}};
 	}
@@ -144,7 +143,8 @@ void store(const ReturnSetInfo *result, const char *message, Size size)
 {
 	const auto *end_of_check = static_cast<const char *>(memchr(message, '\n', size));
 	int check_size = (int) (end_of_check - message) - 1;
-	Datum values[3] = {PointerGetDatum(cstring_to_text_with_len(message + 1, check_size)), BoolGetDatum(message[0] == '1'),
+	Datum values[3] = {PointerGetDatum(cstring_to_text_with_len(message + 1, check_size)),
+					   BoolGetDatum(message[0] == '1'),
 					   PointerGetDatum(cstring_to_text_with_len(end_of_check + 1, (int) size - check_size - 2))};
 	bool nulls[3] = {};
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
@@ -171,9 +171,9 @@ void ask_worker(FunctionCallInfo fcinfo)
 	dsm_detach(segment);
 }
 
-}	// namespace
+} // namespace
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow
 
 PGBRAID_FUNCTION(pgbraid_check_nats)
 {
@@ -189,12 +189,13 @@ PGBRAID_EXPORT void pgbraid_check_main(Datum argument)
 	worker::start_outside_registry();
 	dsm_segment *segment = dsm_attach(DatumGetUInt32(argument));
 	if (segment == nullptr)
-		proc_exit(0);	// nobody waits any more
+		proc_exit(0); // nobody waits any more
 	auto *request = static_cast<flow::Request *>(dsm_segment_address(segment));
 	auto *queue = reinterpret_cast<shm_mq *>(request->queue);
 	shm_mq_set_sender(queue, MyProc);
 	shm_mq_handle *handle = shm_mq_attach(queue, segment, nullptr);
 	BackgroundWorkerInitializeConnectionByOid(request->database, InvalidOid, 0);
-	pg::enter([](const flow::Request *r, shm_mq_handle *h) { flow::run(r, h); }, static_cast<const flow::Request *>(request), handle);
+	pg::enter([](const flow::Request *r, shm_mq_handle *h) { flow::run(r, h); },
+			  static_cast<const flow::Request *>(request), handle);
 	proc_exit(0);
 }

@@ -128,9 +128,9 @@ int free_slots()
 	throw pg::Failure({.sqlstate = sqlstate, .message = message, .detail = {}, .hint = hint});
 }
 
-}	// namespace
+} // namespace
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow
 
 using namespace pgbraid;
 

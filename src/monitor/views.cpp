@@ -26,7 +26,10 @@ public:
 	void time(TimestampTz value) { add(TimestampTzGetDatum(value), value == 0); }
 	void lsn(XLogRecPtr value) { add(LSNGetDatum(value), value == 0); }
 	void number(int64 value) { add(Int64GetDatum(value)); }
-	void store(const ReturnSetInfo *result) { tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_); }
+	void store(const ReturnSetInfo *result)
+	{
+		tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_);
+	}
 
 private:
 	static constexpr int most = 32;
@@ -74,9 +77,9 @@ void write(Entry &entry, const worker::Trouble &trouble, const ReturnSetInfo *re
 	row.store(result);
 }
 
-}	// namespace
+} // namespace
 
-}	// namespace pgbraid::monitor
+} // namespace pgbraid::monitor
 
 PGBRAID_FUNCTION(pgbraid_workers)
 {

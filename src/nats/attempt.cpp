@@ -26,10 +26,9 @@ Result<std::shared_ptr<Connection>> connect(const ConnectionOptions &options)
 	}
 }
 
-}	// namespace
+} // namespace
 
-Attempt::Attempt(std::shared_ptr<Mailbox> mailbox, const ConnectionOptions &options)
-	: state_(std::make_shared<State>())
+Attempt::Attempt(std::shared_ptr<Mailbox> mailbox, const ConnectionOptions &options) : state_(std::make_shared<State>())
 {
 	mailbox->run([state = state_, mailbox, options] {
 		auto result = connect(options);
@@ -58,4 +57,4 @@ Result<std::shared_ptr<Connection>> Attempt::result()
 	return std::move(*state_->result);
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

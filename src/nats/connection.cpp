@@ -21,7 +21,7 @@ milliseconds time_left(steady_clock::time_point deadline)
 	return std::max(left, milliseconds(0));
 }
 
-}	// namespace
+} // namespace
 
 Result<Connection> Connection::open(const ConnectionOptions &options)
 {
@@ -48,7 +48,8 @@ Result<Connection> Connection::open(const ConnectionOptions &options)
 		if (!error)
 			error = connect_error(status, options, *endpoint);
 		else
-			error->detail += (error->detail.empty() ? "" : " ") + connect_error(status, options, *endpoint).message + ".";
+			error->detail +=
+				(error->detail.empty() ? "" : " ") + connect_error(status, options, *endpoint).message + ".";
 	}
 	return error.value_or(Error{sqlstate::invalid_parameter, "no URL of NATS is given", {}, {}});
 }
@@ -56,7 +57,9 @@ Result<Connection> Connection::open(const ConnectionOptions &options)
 Status Connection::subscribe()
 {
 	if (natsConnection_HasHeaderSupport(handle_) != NATS_OK)
-		return Error{sqlstate::not_supported, "this NATS server does not support headers", {},
+		return Error{sqlstate::not_supported,
+					 "this NATS server does not support headers",
+					 {},
 					 "JetStream needs nats-server 2.2 or later."};
 	natsInbox *inbox = nullptr;
 	natsStatus status = natsInbox_Create(&inbox);
@@ -127,8 +130,8 @@ std::string Connection::close_reason() const
 void Connection::pump(milliseconds timeout, int wake_fd) const
 {
 	short writable = link_->writing ? POLLOUT : 0;
-	pollfd fds[] = {{link_->socket, static_cast<short>(POLLIN | writable), 0}, {link_->wake_fd, POLLIN, 0},
-					{wake_fd, POLLIN, 0}};
+	pollfd fds[] = {
+		{link_->socket, static_cast<short>(POLLIN | writable), 0}, {link_->wake_fd, POLLIN, 0}, {wake_fd, POLLIN, 0}};
 	if (poll(fds, 3, static_cast<int>(timeout.count())) <= 0)
 		return;
 	if (fds[1].revents != 0)
@@ -152,7 +155,7 @@ void Connection::note_errors() const
 
 void Connection::flush() const
 {
-	if (link_->writing)		// libnats takes nothing to write for the end of the connection
+	if (link_->writing) // libnats takes nothing to write for the end of the connection
 		natsConnection_ProcessWriteEvent(handle_);
 }
 
@@ -193,7 +196,8 @@ Result<Connection::Reply> Connection::request(const std::string &subject, std::s
 	if (link_->closing)
 		return Error{sqlstate::canceled, "canceled while waiting for NATS"};
 	auto reason = close_reason();
-	return Error{sqlstate::connection_failure, "the connection to NATS was lost" + (reason.empty() ? "" : ": " + reason)};
+	return Error{sqlstate::connection_failure,
+				 "the connection to NATS was lost" + (reason.empty() ? "" : ": " + reason)};
 }
 
 std::optional<Connection::Answer> Connection::next_answer() const
@@ -227,4 +231,4 @@ std::int64_t Connection::max_payload() const
 	return natsConnection_GetMaxPayload(handle_);
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -24,13 +24,13 @@ using core::Status;
 
 // Empty means "not given". At most one of user, token, creds_file and nkey_seed_file is used, in that order.
 struct ConnectionOptions {
-	std::vector<std::string> urls;	// nats:// or tls://, tried in turn; may carry user:password@ or token@
-	std::string name;				// shown by the server's monitoring
+	std::vector<std::string> urls; // nats:// or tls://, tried in turn; may carry user:password@ or token@
+	std::string name;			   // shown by the server's monitoring
 	std::string user, password, token;
-	std::string creds_file;			// JWT and seed, as `nsc` writes it
-	std::string nkey_seed_file;		// the seed alone; the public key is derived from it
-	std::string tls_ca, tls_cert, tls_key;	// PEM files; any of them, or a tls:// URL, turns TLS on, always verified
-	std::chrono::milliseconds timeout{2000};	// of one connection attempt and of one request
+	std::string creds_file;					 // JWT and seed, as `nsc` writes it
+	std::string nkey_seed_file;				 // the seed alone; the public key is derived from it
+	std::string tls_ca, tls_cert, tls_key;	 // PEM files; any of them, or a tls:// URL, turns TLS on, always verified
+	std::chrono::milliseconds timeout{2000}; // of one connection attempt and of one request
 	bool operator==(const ConnectionOptions &) const = default;
 };
 
@@ -41,7 +41,7 @@ Result<std::vector<std::string>> parse_urls(std::string_view list);
 // The URLs without user, password or token, for log lines and views.
 std::string printable(const std::vector<std::string> &urls);
 
-struct Link;	// what libnats' callbacks see of a connection
+struct Link; // what libnats' callbacks see of a connection
 
 class Connection {
 public:
@@ -58,14 +58,14 @@ public:
 	// Unblocks whatever another thread is doing with the connection. Thread-safe, never blocks, may be called twice.
 	void close() noexcept;
 	bool closed() const noexcept;
-	std::string close_reason() const;		// empty when nothing is known
+	std::string close_reason() const; // empty when nothing is known
 
 	// Reads and writes what can be, or sleeps until something can, `wake_fd` is readable or the time is over. A
 	// negative time means for ever.
 	void pump(std::chrono::milliseconds timeout, int wake_fd = -1) const;
 	// Writes what the socket takes now. Publishing alone only fills a buffer.
 	void flush() const;
-	bool writing() const noexcept;			// the buffer holds something that the socket did not take
+	bool writing() const noexcept; // the buffer holds something that the socket did not take
 
 	// Publishes and pumps until the answer arrives. 08006 (no answer, lost), 42501 (not permitted), 57014 (close()).
 	struct Reply {
@@ -86,9 +86,9 @@ public:
 	// not noticed again on this connection.
 	std::optional<Error> complaint() const;
 
-	std::string connected_url() const;	// without credentials
+	std::string connected_url() const; // without credentials
 	std::int64_t max_payload() const;
-	std::chrono::microseconds round_trip() const noexcept { return round_trip_; }	// of the latest request; 0: none yet
+	std::chrono::microseconds round_trip() const noexcept { return round_trip_; } // of the latest request; 0: none yet
 
 	__natsConnection *handle() const noexcept { return handle_; }
 
@@ -106,4 +106,4 @@ private:
 	mutable std::uint64_t request_count_ = 0;
 };
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

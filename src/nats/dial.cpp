@@ -25,7 +25,9 @@ Error option_error(natsStatus status, const std::string &file)
 {
 	if (status == NATS_NO_MEMORY)
 		return {sqlstate::out_of_memory, "out of memory"};
-	return {sqlstate::invalid_parameter, "invalid option for a connection to NATS: " + status_text(status), {},
+	return {sqlstate::invalid_parameter,
+			"invalid option for a connection to NATS: " + status_text(status),
+			{},
 			file.empty() ? "" : "Check file \"" + file + "\"."};
 }
 
@@ -62,7 +64,8 @@ Status set_tls(natsOptions *to, const ConnectionOptions &options, const Endpoint
 	if (status != NATS_OK)
 		return option_error(status, options.tls_ca);
 	if (options.tls_cert.empty() != options.tls_key.empty())
-		return Error{sqlstate::invalid_parameter, "a TLS client certificate needs its key, and the key its certificate"};
+		return Error{sqlstate::invalid_parameter,
+					 "a TLS client certificate needs its key, and the key its certificate"};
 	if (!options.tls_cert.empty())
 		status = natsOptions_LoadCertificatesChain(to, options.tls_cert.c_str(), options.tls_key.c_str());
 	if (status != NATS_OK)
@@ -72,14 +75,15 @@ Status set_tls(natsOptions *to, const ConnectionOptions &options, const Endpoint
 
 Error refused(const ConnectionOptions &options, const Endpoint &endpoint, const std::string &reason)
 {
-	bool password = !endpoint.user.empty() || !endpoint.token.empty() || !options.user.empty() ||
-		!options.token.empty();
+	bool password =
+		!endpoint.user.empty() || !endpoint.token.empty() || !options.user.empty() || !options.token.empty();
 	return {password ? sqlstate::invalid_password : sqlstate::invalid_authorization,
-			"NATS server at " + endpoint.address + " refuses the connection: " + reason, {},
+			"NATS server at " + endpoint.address + " refuses the connection: " + reason,
+			{},
 			"Check the user, token, credentials or key of the connection against the server's configuration."};
 }
 
-}	// namespace
+} // namespace
 
 std::string status_text(natsStatus status)
 {
@@ -89,23 +93,24 @@ std::string status_text(natsStatus status)
 		return natsStatus_GetText(status);
 	std::string_view words = text;
 	if (auto end = words.find("): "); words.starts_with('(') && end != std::string_view::npos)
-		words.remove_prefix(end + 3);	// a place in libnats' source
+		words.remove_prefix(end + 3); // a place in libnats' source
 	return std::string(words);
 }
 
 Status check_files(const ConnectionOptions &options)
 {
-	for (auto *path : {&options.creds_file, &options.nkey_seed_file, &options.tls_ca, &options.tls_cert,
-					   &options.tls_key}) {
+	for (auto *path :
+		 {&options.creds_file, &options.nkey_seed_file, &options.tls_ca, &options.tls_cert, &options.tls_key}) {
 		if (!path->empty() && !std::ifstream(*path).is_open())
-			return Error{sqlstate::undefined_file, "could not read file \"" + *path + "\"", {},
+			return Error{sqlstate::undefined_file,
+						 "could not read file \"" + *path + "\"",
+						 {},
 						 "The file must be readable for the operating system user that runs PostgreSQL."};
 	}
 	return core::Nothing{};
 }
 
-Result<Options> make_options(const ConnectionOptions &options, const Endpoint &endpoint,
-							 Link &link)
+Result<Options> make_options(const ConnectionOptions &options, const Endpoint &endpoint, Link &link)
 {
 	natsOptions *made = nullptr;
 	natsStatus status = natsOptions_Create(&made);
@@ -149,20 +154,26 @@ Error connect_error(natsStatus status, const ConnectionOptions &options, const E
 		return {sqlstate::too_many_connections, "NATS server at " + endpoint.address + " is full: " + reason};
 	// Nothing instead of the PONG: an error message before the end can get lost with the connection.
 	if (status == NATS_CONNECTION_CLOSED || (status == NATS_PROTOCOL_ERROR && mentions("got ''")))
-		return {sqlstate::connection_away, "NATS server at " + endpoint.address + " closed the connection at once", {},
+		return {sqlstate::connection_away,
+				"NATS server at " + endpoint.address + " closed the connection at once",
+				{},
 				"It may be starting, shutting down, or have reached its max_connections."};
 	if (status == NATS_PROTOCOL_ERROR)
 		return {sqlstate::protocol_violation, "what answers at " + endpoint.address + " is not a NATS server", reason,
 				where_hint};
 	if (status == NATS_SECURE_CONNECTION_WANTED)
-		return {sqlstate::connection_away, "NATS server at " + endpoint.address + " does not offer TLS", {},
+		return {sqlstate::connection_away,
+				"NATS server at " + endpoint.address + " does not offer TLS",
+				{},
 				"Use a nats:// URL and no TLS options, or give the server a tls {} block."};
 	if (status == NATS_SSL_ERROR)
-		return {sqlstate::connection_away, "could not secure the connection to " + endpoint.address + ": " + reason, {},
+		return {sqlstate::connection_away,
+				"could not secure the connection to " + endpoint.address + ": " + reason,
+				{},
 				"Check the TLS options: the CA must have signed the server's certificate, which must name the host; a "
 				"server that verifies clients needs a certificate and its key."};
-	return {sqlstate::connection_away, "could not connect to NATS at " + endpoint.address + ": " + reason, {},
-			where_hint};
+	return {
+		sqlstate::connection_away, "could not connect to NATS at " + endpoint.address + ": " + reason, {}, where_hint};
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

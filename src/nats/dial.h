@@ -13,12 +13,11 @@ using Options = std::unique_ptr<natsOptions, decltype(&natsOptions_Destroy)>;
 // Can all the files be read? 58P01 if not.
 Status check_files(const ConnectionOptions &options);
 
-Result<Options> make_options(const ConnectionOptions &options, const Endpoint &endpoint,
-							 Link &link);
+Result<Options> make_options(const ConnectionOptions &options, const Endpoint &endpoint, Link &link);
 
 Error connect_error(natsStatus status, const ConnectionOptions &options, const Endpoint &endpoint);
 
 // libnats' words for the failure of its latest call on this thread.
 std::string status_text(natsStatus status);
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

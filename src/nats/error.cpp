@@ -18,25 +18,25 @@ constexpr const char *stream_full = "Raise the stream's limits, or remove messag
 
 // Codes: server/errors.json of nats-server.
 constexpr Meaning meanings[] = {
-	{10002, sqlstate::out_of_room, make_room},				// resource limits exceeded for account
-	{10008, sqlstate::cannot_connect_now, ""},				// JetStream temporarily unavailable
-	{10009, sqlstate::cannot_connect_now, ""},				// cluster is not available
-	{10023, sqlstate::out_of_room, make_room},				// insufficient resources
-	{10026, sqlstate::out_of_room, make_room},				// maximum consumers
-	{10027, sqlstate::out_of_room, make_room},				// maximum number of streams
-	{10028, sqlstate::out_of_room, make_room},				// insufficient memory resources
+	{10002, sqlstate::out_of_room, make_room}, // resource limits exceeded for account
+	{10008, sqlstate::cannot_connect_now, ""}, // JetStream temporarily unavailable
+	{10009, sqlstate::cannot_connect_now, ""}, // cluster is not available
+	{10023, sqlstate::out_of_room, make_room}, // insufficient resources
+	{10026, sqlstate::out_of_room, make_room}, // maximum consumers
+	{10027, sqlstate::out_of_room, make_room}, // maximum number of streams
+	{10028, sqlstate::out_of_room, make_room}, // insufficient memory resources
 	{10035, sqlstate::not_supported, "Give the account JetStream in the NATS server's configuration."},
 	{10039, sqlstate::not_supported, "Give the account JetStream in the NATS server's configuration."},
-	{10047, sqlstate::out_of_room, make_room},				// insufficient storage resources
+	{10047, sqlstate::out_of_room, make_room}, // insufficient storage resources
 	{10054, sqlstate::limit_exceeded, "Raise max_msg_size of the stream."},
 	{10076, sqlstate::not_supported, "Start nats-server with -js or a jetstream {} block in its configuration."},
-	{10077, sqlstate::out_of_room, stream_full},			// store failed: maximum messages, bytes, per subject
+	{10077, sqlstate::out_of_room, stream_full}, // store failed: maximum messages, bytes, per subject
 	{10109, sqlstate::not_in_prerequisite_state, "Unseal the stream, or name another."},
-	{10122, sqlstate::out_of_room, make_room},				// stream size exceeds the account's maximum
-	{10167, sqlstate::out_of_room, ""},						// too many requests
+	{10122, sqlstate::out_of_room, make_room}, // stream size exceeds the account's maximum
+	{10167, sqlstate::out_of_room, ""},		   // too many requests
 };
 
-}	// namespace
+} // namespace
 
 ServerError server_error(std::string_view answer)
 {
@@ -73,9 +73,9 @@ Error permission_error(std::string_view reason)
 		error.hint = "Extend this user's permissions in the NATS server's configuration.";
 	else
 		error.hint = "Allow this user to " +
-			std::string(reason.find("ublish") != std::string_view::npos ? "publish to " : "subscribe to ") +
-			std::string(reason.substr(quote, end - quote + 1)) + " in the NATS server's configuration.";
+					 std::string(reason.find("ublish") != std::string_view::npos ? "publish to " : "subscribe to ") +
+					 std::string(reason.substr(quote, end - quote + 1)) + " in the NATS server's configuration.";
 	return error;
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

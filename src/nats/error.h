@@ -17,11 +17,11 @@ inline constexpr std::uint64_t no_message_found = 10037;
 inline constexpr std::uint64_t stream_name_in_use = 10058;
 inline constexpr std::uint64_t stream_not_found = 10059;
 inline constexpr std::uint64_t subjects_overlap = 10065;
-}	// namespace jetstream
+} // namespace jetstream
 
 // The "error" object of an answer of JetStream; code 0 when there is none.
 struct ServerError {
-	std::uint64_t code = 0;	// err_code, or the HTTP-like code of servers that give no other
+	std::uint64_t code = 0; // err_code, or the HTTP-like code of servers that give no other
 	std::string description;
 };
 ServerError server_error(std::string_view answer);
@@ -32,4 +32,4 @@ core::Error jetstream_error(const ServerError &error, const std::string &what);
 // A permission or authorization error in the server's words.
 core::Error permission_error(std::string_view reason);
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -124,7 +124,7 @@ std::size_t append_escaped(std::string &to, std::string_view text, std::size_t a
 	return at;
 }
 
-}	// namespace
+} // namespace
 
 std::string_view json_member(std::string_view object, std::string_view name)
 {
@@ -195,4 +195,4 @@ std::string json_array(const std::vector<std::string> &texts)
 	return array + "]";
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -12,11 +12,11 @@ namespace pgbraid::nats {
 // The text of a member's value in the text of an object; empty when there is none.
 std::string_view json_member(std::string_view object, std::string_view name);
 
-std::uint64_t json_number(std::string_view value);	// 0 for anything else
-std::string json_string(std::string_view value);	// unescaped; empty for anything else
+std::uint64_t json_number(std::string_view value); // 0 for anything else
+std::string json_string(std::string_view value);   // unescaped; empty for anything else
 std::vector<std::string> json_strings(std::string_view array);
 
-void append_json(std::string &to, std::string_view text);	// in quotes
+void append_json(std::string &to, std::string_view text); // in quotes
 std::string json_array(const std::vector<std::string> &texts);
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -71,7 +71,7 @@ void ignore_error(natsConnection *, natsSubscription *, natsStatus, void *)
 }
 #endif
 
-}	// namespace
+} // namespace
 
 Link::Link() : wake_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))
 {
@@ -101,7 +101,7 @@ natsStatus Link::listen(natsOptions *options)
 {
 	natsStatus status = natsOptions_SetEventLoop(options, this, attach, want_read, want_write, detach);
 #if NATS_VERSION_NUMBER >= 0x030500
-	natsErrHandler handler = ignore_error;	// for none it would print them
+	natsErrHandler handler = ignore_error; // for none it would print them
 #else
 	natsErrHandler handler = nullptr;
 #endif
@@ -110,4 +110,4 @@ natsStatus Link::listen(natsOptions *options)
 	return status;
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -21,13 +21,13 @@ struct Link {
 	// Makes libnats call us instead of starting threads for reading and writing.
 	natsStatus listen(natsOptions *options);
 
-	int socket = -1;		// a duplicate of libnats' socket: valid whenever libnats decides to close its own
+	int socket = -1; // a duplicate of libnats' socket: valid whenever libnats decides to close its own
 	int wake_fd = -1;
-	natsConnection *connection = nullptr;	// what libnats attached, and its own socket: since 3.11 it leaves to us
-	natsSock original = -1;					// when to let go of them
-	std::atomic<bool> writing = false, closing = false, gone = false;	// gone: libnats has closed it
+	natsConnection *connection = nullptr; // what libnats attached, and its own socket: since 3.11 it leaves to us
+	natsSock original = -1;				  // when to let go of them
+	std::atomic<bool> writing = false, closing = false, gone = false; // gone: libnats has closed it
 	std::optional<Error> complaint;
-	std::string complained;		// its words: libnats keeps showing the latest
+	std::string complained; // its words: libnats keeps showing the latest
 };
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -20,7 +20,7 @@ Mailbox::~Mailbox()
 {
 	for (auto &worker : workers_) {
 		if (worker.thread.joinable())
-			worker.thread.detach();		// stop() had no patience; the last of them may be the one that is here
+			worker.thread.detach(); // stop() had no patience; the last of them may be the one that is here
 	}
 	::close(wake_fd_);
 }
@@ -34,7 +34,7 @@ void Mailbox::submit(std::unique_ptr<core::Batch> batch)
 		bytes_ += bytes;
 		messages_ += messages;
 		if (waiting_.exchange(true))
-			return;		// the thread has been woken and has not looked yet
+			return; // the thread has been woken and has not looked yet
 	}
 	wake();
 }
@@ -115,7 +115,7 @@ void Mailbox::run(std::function<void()> body)
 		worker.thread = std::thread([this, &worker, body = std::move(body)] {
 			try {
 				body();
-			} catch (...) {	// it would end the process; who waits for the body's result gives up after a while
+			} catch (...) { // it would end the process; who waits for the body's result gives up after a while
 			}
 			std::lock_guard end(mutex_);
 			worker.ended = true;
@@ -161,4 +161,4 @@ void Mailbox::wake() noexcept
 	eventfd_write(wake_fd_, 1);
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -25,17 +25,17 @@ public:
 
 	// For the threads.
 	bool stopping() const noexcept { return stopping_; }
-	bool waiting() const noexcept { return waiting_; }		// take() would return something
+	bool waiting() const noexcept { return waiting_; } // take() would return something
 	std::vector<std::unique_ptr<core::Batch>> take();
-	void show(const Publisher::Progress &progress);			// and wake the owner
-	void use(const std::shared_ptr<Connection> &connection);	// which stop() closes
-	void break_off() noexcept;		// the thread can't even say what is wrong: there is no memory to say it with
-	int wake_fd() const noexcept { return wake_fd_; }		// readable after submit(), stop() and the end of a thread
+	void show(const Publisher::Progress &progress);			 // and wake the owner
+	void use(const std::shared_ptr<Connection> &connection); // which stop() closes
+	void break_off() noexcept; // the thread can't even say what is wrong: there is no memory to say it with
+	int wake_fd() const noexcept { return wake_fd_; } // readable after submit(), stop() and the end of a thread
 	void drain() noexcept;
 
 	// Runs the body on a thread that stop() waits for, with every signal blocked. The body must keep the mailbox alive.
 	void run(std::function<void()> body);
-	std::size_t threads() const;	// that have not ended
+	std::size_t threads() const; // that have not ended
 
 private:
 	// A thread is joined, not only awaited: after its body it still runs the thread-local destructors of libraries, and
@@ -54,10 +54,10 @@ private:
 	std::list<Worker> workers_;
 	std::atomic<bool> stopping_ = false, waiting_ = false, broken_off_ = false;
 	std::vector<std::unique_ptr<core::Batch>> batches_;
-	std::size_t bytes_ = 0;			// of batches_
+	std::size_t bytes_ = 0; // of batches_
 	std::uint64_t messages_ = 0;
 	Publisher::Progress progress_;
 	std::weak_ptr<Connection> connection_;
 };
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -17,8 +17,8 @@ using core::Error;
 using core::Result;
 
 constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-constexpr std::uint8_t seed_prefix = 18 << 3;	// 'S'
-constexpr std::uint8_t user_prefix = 20 << 3;	// 'U'
+constexpr std::uint8_t seed_prefix = 18 << 3; // 'S'
+constexpr std::uint8_t user_prefix = 20 << 3; // 'U'
 constexpr std::size_t key_size = 32;
 
 std::vector<std::uint8_t> base32_decode(std::string_view text)
@@ -83,13 +83,14 @@ std::optional<std::array<std::uint8_t, key_size>> raw_key(std::string_view seed)
 	return key;
 }
 
-}	// namespace
+} // namespace
 
 Result<std::string> public_key(std::string_view seed)
 {
 	auto raw = raw_key(seed);
 	if (!raw)
-		return Error{"22023", "not the seed of a NATS user key", {}, "Such a seed begins with SU and has 58 characters."};
+		return Error{
+			"22023", "not the seed of a NATS user key", {}, "Such a seed begins with SU and has 58 characters."};
 	std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(
 		EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, raw->data(), raw->size()), EVP_PKEY_free);
 	OPENSSL_cleanse(raw->data(), raw->size());
@@ -122,4 +123,4 @@ Result<std::string> public_key_of_file(const std::string &path)
 	return Error{"58P01", "could not read the NATS seed file \"" + path + "\""};
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

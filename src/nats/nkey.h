@@ -13,4 +13,4 @@ core::Result<std::string> public_key(std::string_view seed);
 // The public key for the first seed in the file. 58P01 when it can't be read.
 core::Result<std::string> public_key_of_file(const std::string &path);
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

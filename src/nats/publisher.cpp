@@ -35,4 +35,4 @@ bool Publisher::stop(std::chrono::milliseconds patience) noexcept
 	return mailbox_->stop(patience);
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -24,11 +24,11 @@ struct PublisherOptions {
 	// Nats-Msg-Id (the server then also de-duplicates), else Pgbraid-Id with the same value. Only with the former is a
 	// foreign writer noticed whenever it writes; with the latter, a message of ours whose place it takes can be lost.
 	bool message_id = true;
-	bool op_header = false;		// Pgbraid-Op, for formats whose payload does not name the operation
-	std::size_t ack_messages = 2000;		// an acknowledgement is asked for at least this often,
-	std::size_t ack_bytes = 1 << 20;		// and when nothing more is waiting to be sent
-	std::chrono::milliseconds ack_timeout{5000};	// silence for this long is a doubt
-	std::chrono::milliseconds retry_delay{100}, retry_delay_max{10000};	// exponential, with jitter
+	bool op_header = false;						 // Pgbraid-Op, for formats whose payload does not name the operation
+	std::size_t ack_messages = 2000;			 // an acknowledgement is asked for at least this often,
+	std::size_t ack_bytes = 1 << 20;			 // and when nothing more is waiting to be sent
+	std::chrono::milliseconds ack_timeout{5000}; // silence for this long is a doubt
+	std::chrono::milliseconds retry_delay{100}, retry_delay_max{10000}; // exponential, with jitter
 };
 
 class Publisher {
@@ -39,26 +39,26 @@ public:
 
 	struct Progress {
 		State state = State::connecting;
-		std::optional<core::StreamTail> tail;	// as found on the first connection; set before `ready` is first seen
+		std::optional<core::StreamTail> tail; // as found on the first connection; set before `ready` is first seen
 		std::uint64_t acknowledged_messages = 0;
-		std::uint64_t acknowledged_sequence = 0;	// of the stream
-		core::Lsn complete_up_to = 0;			// every commit up to here is stored
+		std::uint64_t acknowledged_sequence = 0; // of the stream
+		core::Lsn complete_up_to = 0;			 // every commit up to here is stored
 		std::size_t unacknowledged_bytes = 0;
 		std::uint64_t unacknowledged_messages = 0;
-		std::uint64_t retries = 0;				// attempts after a failure, connections included
+		std::uint64_t retries = 0; // attempts after a failure, connections included
 		std::string connected_url;
-		std::optional<core::Error> error;		// the latest trouble
-		std::uint64_t errors = 0;				// how many there have been, so that a new one can be told from an old one
-		bool healthy = false;					// connected, and nothing has failed since; after a refusal or silence
-												// only an acknowledgement makes it true again
+		std::optional<core::Error> error; // the latest trouble
+		std::uint64_t errors = 0;		  // how many there have been, so that a new one can be told from an old one
+		bool healthy = false;			  // connected, and nothing has failed since; after a refusal or silence
+										  // only an acknowledgement makes it true again
 	};
 
 	// `event_fd`: an eventfd that the publisher writes and never reads or closes; must outlive it.
 	Publisher(PublisherOptions options, int event_fd);
-	~Publisher();				// stop() with no patience
+	~Publisher(); // stop() with no patience
 
-	void start();				// makes the thread; throws std::system_error if there is none to be had
-	void submit(std::unique_ptr<core::Batch> batch);	// never blocks; throws only std::bad_alloc
+	void start(); // makes the thread; throws std::system_error if there is none to be had
+	void submit(std::unique_ptr<core::Batch> batch); // never blocks; throws only std::bad_alloc
 	Progress progress() const;
 
 	// Asks the thread to end, waits up to `patience`, and says whether it has. What is unacknowledged stays so.
@@ -72,4 +72,4 @@ private:
 	std::shared_ptr<Mailbox> mailbox_;
 };
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -11,10 +11,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::size_t most_asked = 16;		// acknowledgements under way: bounds what waits within the server
-constexpr std::size_t write_size = 64 << 10;	// for one system call
-constexpr std::size_t most_attempts = 4;			// connection attempts left behind
-constexpr milliseconds attempt_slack{5000};	// for the name server
+constexpr std::size_t most_asked = 16;		 // acknowledgements under way: bounds what waits within the server
+constexpr std::size_t write_size = 64 << 10; // for one system call
+constexpr std::size_t most_attempts = 4;	 // connection attempts left behind
+constexpr milliseconds attempt_slack{5000};	 // for the name server
 
 milliseconds until(std::chrono::steady_clock::time_point when)
 {
@@ -22,7 +22,7 @@ milliseconds until(std::chrono::steady_clock::time_point when)
 	return std::max(std::chrono::ceil<milliseconds>(left), milliseconds(0));
 }
 
-}	// namespace
+} // namespace
 
 Sender::Sender(std::shared_ptr<Mailbox> mailbox, PublisherOptions options)
 	: mailbox_(std::move(mailbox)), options_(std::move(options)), outbox_(options_.history),
@@ -34,7 +34,7 @@ void Sender::run() noexcept
 {
 	try {
 		live_or_give_up();
-	} catch (...) {	// an exception that left this thread would end the process, and with it the whole cluster
+	} catch (...) { // an exception that left this thread would end the process, and with it the whole cluster
 		mailbox_->break_off();
 	}
 	mailbox_->use(nullptr);
@@ -185,7 +185,7 @@ Sender::Maybe Sender::send()
 	std::size_t written = 0;
 	while (!connection_->closed() && can_send() && written < write_size && (written > 0 || !connection_->writing())) {
 		if (unsent() == 1)
-			take();		// must_ask() asks after the last message, so it must know whether this is the last
+			take(); // must_ask() asks after the last message, so it must know whether this is the last
 		auto next = outbox_.next();
 		auto &message = next->message;
 		if (next->first_of_batch) {
@@ -202,7 +202,7 @@ Sender::Maybe Sender::send()
 		outbox_.sent();
 	}
 	connection_->flush();
-	if (written > 0)		// all that was written before has been taken
+	if (written > 0) // all that was written before has been taken
 		last_life_ = Clock::now();
 	return std::nullopt;
 }
@@ -215,7 +215,7 @@ std::uint64_t Sender::unsent() const
 bool Sender::must_ask() const
 {
 	return unsent() == 1 || since_asked_messages_ >= std::min(stride_, options_.ack_messages) ||
-		since_asked_bytes_ >= options_.ack_bytes;
+		   since_asked_bytes_ >= options_.ack_bytes;
 }
 
 bool Sender::can_send() const
@@ -256,7 +256,8 @@ natsStatus Sender::make(__natsMsg **made, const core::Outbox::Next &next, bool a
 	subject_ = message.subject;
 	id_ = message.id;
 	if (ask)
-		reply_ = connection_->reply_prefix() + std::to_string(round_) + "-" + std::to_string(next.expected_sequence + 1);
+		reply_ =
+			connection_->reply_prefix() + std::to_string(round_) + "-" + std::to_string(next.expected_sequence + 1);
 	natsStatus status = natsMsg_Create(made, subject_.c_str(), ask ? reply_.c_str() : nullptr, message.payload.data(),
 									   static_cast<int>(message.payload.size()));
 	if (status == NATS_OK)
@@ -280,8 +281,8 @@ Sender::Maybe Sender::publish(const core::Outbox::Next &next, bool ask)
 	if (status == NATS_MAX_PAYLOAD)
 		return too_large(next.message);
 	if (status != NATS_OK)
-		return trouble({sqlstate::connection_failure, std::string("could not publish to NATS: ") +
-						natsStatus_GetText(status)});
+		return trouble(
+			{sqlstate::connection_failure, std::string("could not publish to NATS: ") + natsStatus_GetText(status)});
 	previous_id_.swap(id_);
 	if (ask) {
 		asked_.push_back({next.expected_sequence + 1, Clock::now()});
@@ -323,9 +324,9 @@ Sender::Clock::time_point Sender::silent_at() const
 {
 	if (!asked_.empty())
 		return std::max(asked_.front().at, last_life_) + options_.ack_timeout;
-	if (connection_->writing() && outbox_.unacknowledged_messages() > 0)	// else it is but libnats' PING
+	if (connection_->writing() && outbox_.unacknowledged_messages() > 0) // else it is but libnats' PING
 		return last_life_ + options_.ack_timeout;
 	return Clock::time_point::max();
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -13,7 +13,7 @@ class Sender {
 public:
 	Sender(std::shared_ptr<Mailbox> mailbox, PublisherOptions options);
 
-	void run() noexcept;	// until stop() or until it is broken
+	void run() noexcept; // until stop() or until it is broken
 
 private:
 	using Clock = std::chrono::steady_clock;
@@ -59,18 +59,18 @@ private:
 	core::Outbox outbox_;
 	std::shared_ptr<Connection> connection_;
 	Publisher::Progress progress_;
-	bool changed_ = false;		// progress_ has something to show
-	bool refused_ = false;		// the stream did not take what it was sent, and has taken nothing since
-	unsigned failures_ = 0;		// in a row
+	bool changed_ = false;	// progress_ has something to show
+	bool refused_ = false;	// the stream did not take what it was sent, and has taken nothing since
+	unsigned failures_ = 0; // in a row
 	std::minstd_rand random_;
 
 	// A round is what happens between one reading of the stream's end and the next.
 	std::uint64_t round_ = 0;
-	std::deque<Asked> asked_;	// acknowledgements that are to come
+	std::deque<Asked> asked_; // acknowledgements that are to come
 	std::size_t since_asked_messages_ = 0, since_asked_bytes_ = 0;
-	std::size_t stride_;		// messages per acknowledgement: few after a failure, so that the culprit gets its own
-	Clock::time_point last_life_;	// when the server last took or answered something
+	std::size_t stride_;		  // messages per acknowledgement: few after a failure, so that the culprit gets its own
+	Clock::time_point last_life_; // when the server last took or answered something
 	std::string subject_, number_, reply_, id_, previous_id_, last_subject_;
 };
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -7,7 +7,7 @@
 namespace pgbraid::nats {
 namespace {
 
-constexpr std::size_t longest_subject = 3800;	// a line of the protocol may have 4096 bytes by default
+constexpr std::size_t longest_subject = 3800; // a line of the protocol may have 4096 bytes by default
 
 // No empty token, no wildcard, nothing that would end the subject within the protocol's line.
 bool legal(std::string_view subject)
@@ -32,14 +32,14 @@ std::pair<std::uint64_t, std::uint64_t> parse_token(std::string_view token)
 	return {round, sequence};
 }
 
-}	// namespace
+} // namespace
 
 Sender::Trouble Sender::trouble(const Error &error) const
 {
 	// A permission too: a new connection has those that were given since, and reports the same refusal anew.
 	std::string_view state = error.sqlstate;
 	bool bad = connection_->closed() || state == sqlstate::connection_failure ||
-		state == sqlstate::insufficient_privilege || state == sqlstate::invalid_authorization;
+			   state == sqlstate::insufficient_privilege || state == sqlstate::invalid_authorization;
 	return {error, bad ? Remedy::reconnect : Remedy::resume};
 }
 
@@ -48,7 +48,9 @@ Sender::Maybe Sender::check(const core::Batch::Message &message)
 	if (message.subject == last_subject_)
 		return std::nullopt;
 	if (!legal(message.subject))
-		return Trouble{{sqlstate::invalid_parameter, "NATS takes no subject \"" + std::string(message.subject) + "\"", {},
+		return Trouble{{sqlstate::invalid_parameter,
+						"NATS takes no subject \"" + std::string(message.subject) + "\"",
+						{},
 						"A subject is made of non-empty tokens without white space and wildcards, separated by dots."},
 					   Remedy::give_up};
 	last_subject_ = message.subject;
@@ -60,7 +62,8 @@ Sender::Maybe Sender::too_large(const core::Batch::Message &message)
 	Error error{sqlstate::limit_exceeded,
 				"a message of " + std::to_string(message.payload.size()) + " bytes for subject \"" +
 					std::string(message.subject) + "\" is larger than the NATS server takes",
-				"The server's max_payload, headers included, is " + std::to_string(connection_->max_payload()) + " bytes.",
+				"The server's max_payload, headers included, is " + std::to_string(connection_->max_payload()) +
+					" bytes.",
 				"Raise max_payload in the NATS server's configuration."};
 	// The last thing that is done: count what was stored before it.
 	auto tail = read_tail(*connection_, options_.stream.name);
@@ -89,13 +92,13 @@ Sender::Maybe Sender::collect()
 		return trouble(*complaint);
 	if (connection_->closed()) {
 		auto reason = connection_->close_reason();
-		return trouble({sqlstate::connection_failure, "the connection to NATS was lost" +
-						(reason.empty() ? "" : ": " + reason)});
+		return trouble(
+			{sqlstate::connection_failure, "the connection to NATS was lost" + (reason.empty() ? "" : ": " + reason)});
 	}
 	if (Clock::now() < silent_at())
 		return std::nullopt;
-	return Trouble{{sqlstate::connection_failure, "NATS did not acknowledge messages for " +
-					std::to_string(options_.ack_timeout.count()) + " ms"}};
+	return Trouble{{sqlstate::connection_failure,
+					"NATS did not acknowledge messages for " + std::to_string(options_.ack_timeout.count()) + " ms"}};
 }
 
 Sender::Maybe Sender::accept(std::string_view answer, std::uint64_t sequence)
@@ -105,10 +108,12 @@ Sender::Maybe Sender::accept(std::string_view answer, std::uint64_t sequence)
 		return Trouble{jetstream_error(error, what())};
 	auto stored = json_number(json_member(answer, "seq"));
 	if (auto stream = json_string(json_member(answer, "stream")); stream != options_.stream.name)
-		return Trouble{{sqlstate::not_in_prerequisite_state, what() + ": its messages went to stream \"" + stream + "\""}};
+		return Trouble{
+			{sqlstate::not_in_prerequisite_state, what() + ": its messages went to stream \"" + stream + "\""}};
 	if (stored != sequence)
-		return Trouble{{sqlstate::not_in_prerequisite_state, what() + ": a message was stored elsewhere",
-						"It was to become sequence " + std::to_string(sequence) + " and is " + std::to_string(stored) + "."}};
+		return Trouble{
+			{sqlstate::not_in_prerequisite_state, what() + ": a message was stored elsewhere",
+			 "It was to become sequence " + std::to_string(sequence) + " and is " + std::to_string(stored) + "."}};
 	outbox_.acknowledged(sequence);
 	while (!asked_.empty() && asked_.front().sequence <= sequence)
 		asked_.pop_front();
@@ -121,4 +126,4 @@ Sender::Maybe Sender::accept(std::string_view answer, std::uint64_t sequence)
 	return std::nullopt;
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

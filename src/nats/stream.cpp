@@ -10,7 +10,7 @@
 namespace pgbraid::nats {
 namespace {
 
-constexpr int attempts = 5;		// others may create or widen the stream at the same time
+constexpr int attempts = 5; // others may create or widen the stream at the same time
 
 // An answer of JetStream's API: its text, and the error in it if there is one.
 struct Answer {
@@ -24,7 +24,9 @@ Result<Answer> ask(const Connection &connection, const std::string &subject, con
 	if (!reply.ok())
 		return reply.error();
 	if (reply->nobody_listens)
-		return Error{sqlstate::not_supported, "JetStream is not enabled on the NATS server, or not for this account", {},
+		return Error{sqlstate::not_supported,
+					 "JetStream is not enabled on the NATS server, or not for this account",
+					 {},
 					 "Start nats-server with -js or a jetstream {} block in its configuration."};
 	auto error = server_error(reply->data);
 	return Answer{std::move(reply->data), std::move(error)};
@@ -120,8 +122,8 @@ Error change_error(const Connection &connection, const StreamConfig &config, con
 
 Error foreign_stream(const StreamConfig &config, const std::vector<std::string> &missing)
 {
-	return {sqlstate::not_in_prerequisite_state,
-			"stream \"" + config.name + "\" does not listen on " + list(missing), "The stream was not made by pgbraid.",
+	return {sqlstate::not_in_prerequisite_state, "stream \"" + config.name + "\" does not listen on " + list(missing),
+			"The stream was not made by pgbraid.",
 			"Add the subjects to the stream (nats stream edit), or name another stream."};
 }
 
@@ -172,7 +174,7 @@ std::string_view header(std::string_view headers, std::string_view name)
 	return begin == std::string_view::npos ? std::string_view() : value.substr(begin);
 }
 
-}	// namespace
+} // namespace
 
 Status ensure_stream(const Connection &connection, const StreamConfig &config)
 {
@@ -186,7 +188,8 @@ Status ensure_stream(const Connection &connection, const StreamConfig &config)
 		if (code != 0 && code != jetstream::stream_not_found)
 			return jetstream_error(present->error, what);
 		if (code == 0) {
-			missing = missing_subjects(json_strings(json_member(json_member(present->text, "config"), "subjects")), config);
+			missing =
+				missing_subjects(json_strings(json_member(json_member(present->text, "config"), "subjects")), config);
 			if (missing.empty())
 				return core::Nothing{};
 		}
@@ -238,10 +241,10 @@ Result<std::string> jetstream_account(const Connection &connection)
 		auto limit = json_member(limits, most);
 		auto now = json_member(answer->text, used);
 		return std::string(now.empty() ? "0" : now) + " of " +
-			(limit.empty() || limit.starts_with('-') ? "unlimited" : std::string(limit));
+			   (limit.empty() || limit.starts_with('-') ? "unlimited" : std::string(limit));
 	};
 	return "storage " + usage("storage", "max_storage") + " bytes, memory " + usage("memory", "max_memory") +
-		" bytes, streams " + usage("streams", "max_streams") + ", consumers " + usage("consumers", "max_consumers");
+		   " bytes, streams " + usage("streams", "max_streams") + ", consumers " + usage("consumers", "max_consumers");
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

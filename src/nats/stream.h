@@ -10,8 +10,8 @@ namespace pgbraid::nats {
 
 struct StreamConfig {
 	std::string name;
-	std::string description;			// begins with "pgbraid": that is how a stream of ours is known
-	std::vector<std::string> subjects;	// patterns it must listen on
+	std::string description;		   // begins with "pgbraid": that is how a stream of ours is known
+	std::vector<std::string> subjects; // patterns it must listen on
 	int replicas = 1;
 };
 
@@ -30,4 +30,4 @@ Result<core::StreamTail> read_tail(const Connection &connection, const std::stri
 // Reads only: is JetStream on, may we ask? The account's limits in one line of text.
 Result<std::string> jetstream_account(const Connection &connection);
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -9,7 +9,9 @@ constexpr const char *invalid_parameter = "22023";
 
 Error bad_url(std::string message)
 {
-	return {invalid_parameter, std::move(message), {},
+	return {invalid_parameter,
+			std::move(message),
+			{},
 			"Use nats://host:port or tls://host:port; several are separated by commas."};
 }
 
@@ -56,7 +58,7 @@ bool is_port(std::string_view text)
 	return error == std::errc() && end == text.data() + text.size() && port > 0 && port < 65536;
 }
 
-}	// namespace
+} // namespace
 
 Result<Endpoint> parse_endpoint(std::string_view url)
 {
@@ -117,4 +119,4 @@ std::string printable(const std::vector<std::string> &urls)
 	return text;
 }
 
-}	// namespace pgbraid::nats
+} // namespace pgbraid::nats

@@ -3,9 +3,9 @@
 //   pg::call(f)      C++ -> PostgreSQL: an ereport(ERROR) raised by f becomes a thrown pg::Error.
 //   pg::enter(f, a)  PostgreSQL -> C++: a C++ exception leaving f becomes an ereport(ERROR).
 //
-// An ereport is a longjmp: no object with a destructor may live in a frame that it jumps over. So code that owns objects
-// calls PostgreSQL inside call(), whose lambda holds trivial locals only; and a frame that PostgreSQL entered and that
-// owns nothing may let an ereport pass.
+// An ereport is a longjmp: no object with a destructor may live in a frame that it jumps over. So code that owns
+// objects calls PostgreSQL inside call(), whose lambda holds trivial locals only; and a frame that PostgreSQL entered
+// and that owns nothing may let an ereport pass.
 #pragma once
 #include "pg/prelude.h"
 
@@ -30,7 +30,7 @@ public:
 	ErrorData *data() const noexcept { return data_; }
 
 private:
-	ErrorData *data_;	// owned by the memory context that was current at pg::call
+	ErrorData *data_; // owned by the memory context that was current at pg::call
 };
 
 // A problem that our own code found, as the user shall see it.
@@ -57,7 +57,7 @@ private:
 
 namespace detail {
 
-struct HandlerScope {	// restores the handler even when a C++ exception leaves pg::call
+struct HandlerScope { // restores the handler even when a C++ exception leaves pg::call
 	sigjmp_buf *exception_stack = PG_exception_stack;
 	ErrorContextCallback *context_stack = error_context_stack;
 	~HandlerScope()
@@ -82,13 +82,13 @@ static_assert(std::is_trivially_destructible_v<Report>);
 	if (report.from_postgres != nullptr)
 		ReThrowError(report.from_postgres);
 	const char *state = report.sqlstate;
-	ereport(ERROR, (errcode(MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4])),
-					errmsg("%s", report.message), report.detail[0] ? errdetail("%s", report.detail) : 0,
-					report.hint[0] ? errhint("%s", report.hint) : 0));
+	ereport(ERROR,
+			(errcode(MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4])), errmsg("%s", report.message),
+			 report.detail[0] ? errdetail("%s", report.detail) : 0, report.hint[0] ? errhint("%s", report.hint) : 0));
 	pg_unreachable();
 }
 
-}	// namespace detail
+} // namespace detail
 
 template <typename F>
 auto call(F &&f) -> std::invoke_result_t<F>
@@ -135,7 +135,7 @@ auto enter(F f, Args... args) -> std::invoke_result_t<F, Args...>
 	} catch (...) {
 		strlcpy(report.message, "unknown C++ exception", sizeof report.message);
 	}
-	detail::raise(report);	// every C++ destructor has run by now
+	detail::raise(report); // every C++ destructor has run by now
 }
 
 // The value, or its error thrown.
@@ -147,13 +147,16 @@ T take(core::Result<T> result)
 	return std::move(*result);
 }
 
-}	// namespace pgbraid::pg
+} // namespace pgbraid::pg
 
 // A function that SQL can call. The body is C++: it may throw, and calls PostgreSQL through pg::call.
-#define PGBRAID_FUNCTION(name)                                                                     \
-	extern "C" {                                                                                   \
-	PG_FUNCTION_INFO_V1(name);                                                                     \
-	}                                                                                              \
-	static Datum name##_body(FunctionCallInfo fcinfo);                                             \
-	PGBRAID_EXPORT Datum name(PG_FUNCTION_ARGS) { return pgbraid::pg::enter(name##_body, fcinfo); } \
+#define PGBRAID_FUNCTION(name)                                                                                         \
+	extern "C" {                                                                                                       \
+	PG_FUNCTION_INFO_V1(name);                                                                                         \
+	}                                                                                                                  \
+	static Datum name##_body(FunctionCallInfo fcinfo);                                                                 \
+	PGBRAID_EXPORT Datum name(PG_FUNCTION_ARGS)                                                                        \
+	{                                                                                                                  \
+		return pgbraid::pg::enter(name##_body, fcinfo);                                                                \
+	}                                                                                                                  \
 	static Datum name##_body([[maybe_unused]] FunctionCallInfo fcinfo)

@@ -19,16 +19,22 @@ extern "C" {
 #endif
 }
 
-#ifndef DATCONNLIMIT_INVALID_DB		// before 15.4: of a database whose DROP was interrupted
+#ifndef DATCONNLIMIT_INVALID_DB // before 15.4: of a database whose DROP was interrupted
 #define DATCONNLIMIT_INVALID_DB -2
 #endif
 
 namespace pgbraid::pg {
 
 #if PG_VERSION_NUM >= 170000
-inline HeapTuple tuple(HeapTuple change) { return change; }
+inline HeapTuple tuple(HeapTuple change)
+{
+	return change;
+}
 #else
-inline HeapTuple tuple(ReorderBufferTupleBuf *change) { return change ? &change->tuple : nullptr; }
+inline HeapTuple tuple(ReorderBufferTupleBuf *change)
+{
+	return change ? &change->tuple : nullptr;
+}
 #endif
 
 inline void create_ephemeral_slot(const char *name)
@@ -78,4 +84,4 @@ inline uint32 wait_event([[maybe_unused]] const char *name)
 #endif
 }
 
-}	// namespace pgbraid::pg
+} // namespace pgbraid::pg

@@ -16,4 +16,4 @@ std::string to_utf8(std::string_view text)
 	return converted == text.data() ? std::string(text) : converted;
 }
 
-}	// namespace pgbraid::pg
+} // namespace pgbraid::pg

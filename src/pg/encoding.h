@@ -10,4 +10,4 @@ namespace pgbraid::pg {
 // Out of the database's encoding. In SQL_ASCII, which promises nothing, bytes stay as they are.
 std::string to_utf8(std::string_view text);
 
-}	// namespace pgbraid::pg
+} // namespace pgbraid::pg

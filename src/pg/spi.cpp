@@ -32,7 +32,7 @@ uint64 run(const char *sql, std::initializer_list<Parameter> parameters)
 	});
 }
 
-}	// namespace
+} // namespace
 
 Parameter text(std::string_view value)
 {
@@ -100,4 +100,4 @@ uint64 execute(const char *sql, std::initializer_list<Parameter> parameters)
 	return run(sql, parameters);
 }
 
-}	// namespace pgbraid::pg::spi
+} // namespace pgbraid::pg::spi

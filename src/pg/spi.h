@@ -28,7 +28,7 @@ Parameter boolean(bool value);
 class Row {
 public:
 	Row(HeapTuple tuple, TupleDesc description) noexcept : tuple_(tuple), description_(description) {}
-	std::string text(int column) const;		// by the type's output function; "" for null
+	std::string text(int column) const; // by the type's output function; "" for null
 	int64 bigint(int column) const;
 	Oid oid(int column) const;
 	bool boolean(int column) const;
@@ -43,4 +43,4 @@ private:
 uint64 each(const char *sql, std::initializer_list<Parameter> parameters, const std::function<void(const Row &)> &f);
 uint64 execute(const char *sql, std::initializer_list<Parameter> parameters = {});
 
-}	// namespace pgbraid::pg::spi
+} // namespace pgbraid::pg::spi

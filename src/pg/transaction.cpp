@@ -16,8 +16,8 @@ void start_transaction(const char *activity)
 	StartTransactionCommand();
 	pgstat_report_activity(STATE_RUNNING, activity);
 	// No object of a user can stand in for one of PostgreSQL's in what we run.
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
-							 false);
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true,
+							 0, false);
 }
 
 void take_snapshot()
@@ -39,4 +39,4 @@ void commit()
 	});
 }
 
-}	// namespace pgbraid::pg::detail
+} // namespace pgbraid::pg::detail

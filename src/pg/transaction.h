@@ -9,7 +9,7 @@ namespace detail {
 void start_transaction(const char *activity);
 void take_snapshot();
 void commit();
-}	// namespace detail
+} // namespace detail
 
 // `activity` is shown in pg_stat_activity. search_path is pg_catalog while it lasts.
 template <typename F>
@@ -40,4 +40,4 @@ void in_new_transaction(const char *activity, First &&first, F &&f)
 	detail::commit();
 }
 
-}	// namespace pgbraid::pg
+} // namespace pgbraid::pg

@@ -62,4 +62,4 @@ unsigned configuration_generation() noexcept
 	return reloads;
 }
 
-}	// namespace pgbraid::pg
+} // namespace pgbraid::pg

@@ -1,5 +1,5 @@
-// How a worker sleeps: on its latch, a deadline, the death of the postmaster, and at most one file descriptor. Interrupts
-// and a pending reload of the configuration are dealt with before it returns.
+// How a worker sleeps: on its latch, a deadline, the death of the postmaster, and at most one file descriptor.
+// Interrupts and a pending reload of the configuration are dealt with before it returns.
 #pragma once
 #include "pg/boundary.h"
 
@@ -27,4 +27,4 @@ void check_interrupts();
 // How often the configuration has been reloaded in this process.
 unsigned configuration_generation() noexcept;
 
-}	// namespace pgbraid::pg
+} // namespace pgbraid::pg

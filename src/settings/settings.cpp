@@ -31,17 +31,17 @@ const Integer integers[] = {
 	 "max_worker_processes.",
 	 &max_workers_setting, 4, 8192, PGC_POSTMASTER, 0},
 	{"pgbraid.flow_memory", "Sets how much a flow may hold in memory that the stream has not acknowledged.",
-	 "When it is reached, the flow waits, and WAL is retained. One event larger than it still passes.", &flow_memory_kb, 64,
-	 MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB},
+	 "When it is reached, the flow waits, and WAL is retained. One event larger than it still passes.", &flow_memory_kb,
+	 64, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB},
 	{"pgbraid.flow_save_interval", "Sets how often a flow's confirmed position is written to disk.",
-	 "After a crash of the server, at most this much is read from WAL again.", &flow_save_interval, 10, INT_MAX, PGC_SIGHUP,
-	 GUC_UNIT_MS},
+	 "After a crash of the server, at most this much is read from WAL again.", &flow_save_interval, 10, INT_MAX,
+	 PGC_SIGHUP, GUC_UNIT_MS},
 	{"pgbraid.restart_delay_max", "Sets the longest delay before a failed worker is started again.",
 	 "The delay starts at 100 ms and doubles with each failure in a row.", &restart_delay_max, 100, INT_MAX, PGC_SIGHUP,
 	 GUC_UNIT_MS},
 };
 
-}	// namespace
+} // namespace
 
 void define()
 {
@@ -52,8 +52,8 @@ void define()
 		// What sizes shared memory can only be defined while it is being sized.
 		if (setting.context == PGC_POSTMASTER && !process_shared_preload_libraries_in_progress)
 			continue;
-		DefineCustomIntVariable(setting.name, setting.summary, setting.detail, setting.value, *setting.value, setting.least,
-								setting.most, setting.context, setting.unit, nullptr, nullptr, nullptr);
+		DefineCustomIntVariable(setting.name, setting.summary, setting.detail, setting.value, *setting.value,
+								setting.least, setting.most, setting.context, setting.unit, nullptr, nullptr, nullptr);
 	}
 	MarkGUCPrefixReserved("pgbraid");
 }
@@ -83,4 +83,4 @@ int restart_delay_max_ms()
 	return restart_delay_max;
 }
 
-}	// namespace pgbraid::settings
+} // namespace pgbraid::settings

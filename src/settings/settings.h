@@ -4,12 +4,12 @@
 
 namespace pgbraid::settings {
 
-void define();	// in _PG_init
+void define(); // in _PG_init
 
-const char *nats_url();			// "nats://a:4222,nats://b:4222"
-int max_workers();				// entries of the registry
-size_t flow_memory();			// bytes that a flow may hold unacknowledged
-int flow_save_interval_ms();	// how often a flow's position is made durable
+const char *nats_url();		 // "nats://a:4222,nats://b:4222"
+int max_workers();			 // entries of the registry
+size_t flow_memory();		 // bytes that a flow may hold unacknowledged
+int flow_save_interval_ms(); // how often a flow's position is made durable
 int restart_delay_max_ms();
 
-}	// namespace pgbraid::settings
+} // namespace pgbraid::settings

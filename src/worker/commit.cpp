@@ -37,8 +37,8 @@ void at_utility(PlannedStmt *statement, const char *query, bool read_only, Proce
 				ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *destination,
 				QueryCompletion *completion)
 {
-	(next_utility ? next_utility : standard_ProcessUtility)(statement, query, read_only, context, parameters, environment,
-															destination, completion);
+	(next_utility ? next_utility : standard_ProcessUtility)(statement, query, read_only, context, parameters,
+															environment, destination, completion);
 	auto *transaction = reinterpret_cast<TransactionStmt *>(statement->utilityStmt);
 	if (IsA(transaction, TransactionStmt) && transaction->kind == TRANS_STMT_COMMIT_PREPARED) {
 		touch(MyDatabaseId);
@@ -54,7 +54,7 @@ void at_object_access(ObjectAccessType access, Oid class_id, Oid object, int col
 		catalog_changed = true;
 }
 
-}	// namespace
+} // namespace
 
 void install_commit_hooks()
 {
@@ -70,7 +70,7 @@ void note_catalog_change() noexcept
 	catalog_changed = true;
 }
 
-}	// namespace pgbraid::worker
+} // namespace pgbraid::worker
 
 PGBRAID_FUNCTION(pgbraid_catalog_changed)
 {

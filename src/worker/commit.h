@@ -3,9 +3,9 @@
 
 namespace pgbraid::worker {
 
-void install_commit_hooks();	// in _PG_init
+void install_commit_hooks(); // in _PG_init
 
 // The running transaction changes what workers there should be; they hear of it when it commits.
 void note_catalog_change() noexcept;
 
-}	// namespace pgbraid::worker
+} // namespace pgbraid::worker

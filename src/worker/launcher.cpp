@@ -61,7 +61,7 @@ Entry *manager_entry(const Database &database)
 		entry = add(Kind::manager, database.oid, 0, NameStr(database.name));
 	}
 	if (entry != nullptr)
-		entry->name = entry->database_name = database.name;	// it may have been renamed
+		entry->name = entry->database_name = database.name; // it may have been renamed
 	return entry;
 }
 
@@ -165,7 +165,7 @@ void run()
 	}
 }
 
-}	// namespace
+} // namespace
 
 void register_launcher()
 {
@@ -182,7 +182,7 @@ void register_launcher()
 	RegisterBackgroundWorker(&worker);
 }
 
-}	// namespace pgbraid::worker
+} // namespace pgbraid::worker
 
 PGBRAID_EXPORT void pgbraid_launcher_main(Datum)
 {

@@ -3,6 +3,6 @@
 
 namespace pgbraid::worker {
 
-void register_launcher();	// in _PG_init
+void register_launcher(); // in _PG_init
 
-}	// namespace pgbraid::worker
+} // namespace pgbraid::worker

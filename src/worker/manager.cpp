@@ -161,9 +161,9 @@ void run()
 	}
 }
 
-}	// namespace
+} // namespace
 
-}	// namespace pgbraid::worker
+} // namespace pgbraid::worker
 
 PGBRAID_EXPORT void pgbraid_manager_main(Datum argument)
 {

@@ -20,14 +20,14 @@ namespace pgbraid::worker {
 
 namespace {
 
-constexpr int patience_ms = 5000;	// as long as PostgreSQL itself waits for sessions to go
+constexpr int patience_ms = 5000; // as long as PostgreSQL itself waits for sessions to go
 
 ProcessUtility_hook_type next_hook = nullptr;
 
 const DefElem *option(const List *options, const char *name)
 {
 	ListCell *cell;
-	foreach(cell, options) {
+	foreach (cell, options) {
 		auto *element = static_cast<DefElem *>(lfirst(cell));
 		if (strcmp(element->defname, name) == 0)
 			return element;
@@ -39,8 +39,7 @@ const DefElem *option(const List *options, const char *name)
 const char *database_wanted_by(Node *statement)
 {
 	switch (nodeTag(statement)) {
-		case T_DropdbStmt:
-			return reinterpret_cast<DropdbStmt *>(statement)->dbname;
+		case T_DropdbStmt: return reinterpret_cast<DropdbStmt *>(statement)->dbname;
 		case T_CreatedbStmt: {
 			const DefElem *source = option(reinterpret_cast<CreatedbStmt *>(statement)->options, "template");
 			return source && source->arg ? defGetString(const_cast<DefElem *>(source)) : "template1";
@@ -53,8 +52,7 @@ const char *database_wanted_by(Node *statement)
 			auto *alter = reinterpret_cast<AlterDatabaseStmt *>(statement);
 			return option(alter->options, "tablespace") ? alter->dbname : nullptr;
 		}
-		default:
-			return nullptr;
+		default: return nullptr;
 	}
 }
 
@@ -122,7 +120,7 @@ void process_utility(PlannedStmt *statement, const char *query, bool read_only, 
 	PG_END_TRY();
 }
 
-}	// namespace
+} // namespace
 
 void install_pause()
 {
@@ -130,4 +128,4 @@ void install_pause()
 	ProcessUtility_hook = process_utility;
 }
 
-}	// namespace pgbraid::worker
+} // namespace pgbraid::worker

@@ -4,6 +4,6 @@
 
 namespace pgbraid::worker {
 
-void install_pause();	// in _PG_init
+void install_pause(); // in _PG_init
 
-}	// namespace pgbraid::worker
+} // namespace pgbraid::worker

@@ -53,7 +53,8 @@ void schedule_next_start(Entry &entry)
 {
 	entry.failures++;
 	auto delay = core::backoff((unsigned) entry.failures, std::chrono::milliseconds{100},
-							   std::chrono::milliseconds{settings::restart_delay_max_ms()}, pg_prng_uint32(&pg_global_prng_state));
+							   std::chrono::milliseconds{settings::restart_delay_max_ms()},
+							   pg_prng_uint32(&pg_global_prng_state));
 	entry.next_start_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay.count());
 }
 
@@ -145,9 +146,14 @@ bool take_entry(Entry &entry)
 // What ALTER DATABASE or ALTER ROLE set for sessions is not meant for us: a timeout would end each long transaction.
 void pin_settings()
 {
-	static constexpr struct { const char *name, *value; } pinned[] = {
-		{"statement_timeout", "0"}, {"lock_timeout", "0"}, {"idle_in_transaction_session_timeout", "0"},
-		{"transaction_timeout", "0"}, {"default_transaction_read_only", "off"},
+	static constexpr struct {
+		const char *name, *value;
+	} pinned[] = {
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"},
+		{"default_transaction_read_only", "off"},
 		{"default_transaction_isolation", "read committed"},
 	};
 	for (const auto &setting : pinned)
@@ -172,7 +178,7 @@ void unblock_signals()
 	BackgroundWorkerUnblockSignals();
 }
 
-}	// namespace
+} // namespace
 
 void launch(Entry &entry)
 {
@@ -247,7 +253,7 @@ void attach_launcher()
 		entry = find(Kind::launcher, InvalidOid);
 		if (entry == nullptr)
 			entry = add(Kind::launcher, InvalidOid, 0, "launcher");
-		Assert(entry != nullptr);	// it is the first to ask
+		Assert(entry != nullptr); // it is the first to ask
 		occupy(*entry);
 	}
 	begin(*entry);
@@ -281,7 +287,8 @@ void set_state(State state)
 	}
 	ConditionVariableBroadcast(&entry.progress);
 	if (before != state)
-		ereport(entry.kind == Kind::flow ? LOG : DEBUG1, (errmsg("%s \"%s\" is %s", name_of(entry.kind), NameStr(entry.name), name_of(state))));
+		ereport(entry.kind == Kind::flow ? LOG : DEBUG1,
+				(errmsg("%s \"%s\" is %s", name_of(entry.kind), NameStr(entry.name), name_of(state))));
 }
 
 bool stop_requested() noexcept
@@ -304,7 +311,7 @@ void retire(uint32 touched)
 		Entry &entry = self();
 		if (pg_atomic_read_u32(&entry.touched) != touched)
 			return;
-		entry.latch = nullptr;	// from now on a touch goes to the launcher
+		entry.latch = nullptr; // from now on a touch goes to the launcher
 		retiring = true;
 		touched_at_retirement = touched;
 	}
@@ -322,4 +329,4 @@ void recovered() noexcept
 	self().failures = 0;
 }
 
-}	// namespace pgbraid::worker
+} // namespace pgbraid::worker

@@ -14,8 +14,8 @@ void reap(Entry &entry);
 // Asks the process of an entry to leave in an orderly way, if it has one. Under an exclusive Lock.
 void request_stop(Entry &entry) noexcept;
 
-// The first thing in a worker's main: signals, registry, connection to the entry's database (for the launcher, to none).
-// Does not return if the entry is no longer meant for this process.
+// The first thing in a worker's main: signals, registry, connection to the entry's database (for the launcher, to
+// none). Does not return if the entry is no longer meant for this process.
 void attach(Datum argument);
 
 // The same for the launcher, whose entry is its own.
@@ -49,4 +49,4 @@ void at_exit(void (*callback)());
 // A failure has been overcome: the next one is the first in a row again.
 void recovered() noexcept;
 
-}	// namespace pgbraid::worker
+} // namespace pgbraid::worker

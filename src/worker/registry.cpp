@@ -27,10 +27,10 @@ struct Held {
 
 struct Registry {
 	LWLock *lock;
-	int touched_count;					// lock
-	bool touched_overflow;				// lock
-	Oid touched[most_noted];			// lock
-	Held held[most_noted];				// lock; free where database is invalid
+	int touched_count;		 // lock
+	bool touched_overflow;	 // lock
+	Oid touched[most_noted]; // lock
+	Held held[most_noted];	 // lock; free where database is invalid
 	Entry entries[FLEXIBLE_ARRAY_MEMBER];
 };
 
@@ -99,7 +99,7 @@ bool is_alive(const Held &held)
 	return held.database != InvalidOid && (held.holder == MyProcPid || kill(held.holder, 0) == 0);
 }
 
-}	// namespace
+} // namespace
 
 const char *name_of(Kind kind)
 {
@@ -109,8 +109,8 @@ const char *name_of(Kind kind)
 
 const char *name_of(State state)
 {
-	static constexpr const char *names[] = {"stopped",	 "starting", "starting", "running", "snapshotting",
-											"streaming", "failed",	 "lost"};
+	static constexpr const char *names[] = {"stopped",		"starting",	 "starting", "running",
+											"snapshotting", "streaming", "failed",	 "lost"};
 	return names[static_cast<int>(state)];
 }
 
@@ -130,9 +130,10 @@ bool is_preloaded() noexcept
 void require_preload()
 {
 	if (!is_preloaded())
-		throw pg::Failure({.sqlstate = "55000",
-						   .message = "pgbraid is not loaded at server start",
-						   .hint = "Add pgbraid to shared_preload_libraries in postgresql.conf and restart the server."});
+		throw pg::Failure(
+			{.sqlstate = "55000",
+			 .message = "pgbraid is not loaded at server start",
+			 .hint = "Add pgbraid to shared_preload_libraries in postgresql.conf and restart the server."});
 }
 
 Lock::Lock(Mode mode)
@@ -315,4 +316,4 @@ void wake_launcher() noexcept
 	wake(find(Kind::launcher, InvalidOid));
 }
 
-}	// namespace pgbraid::worker
+} // namespace pgbraid::worker

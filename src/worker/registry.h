@@ -40,35 +40,35 @@ struct Trouble {
 // Fields without a remark are guarded by the registry's lock (see Lock). The owner of an entry is the process that was
 // started for it.
 struct Entry {
-	Kind kind;				// none: the entry is free
-	Oid database;			// InvalidOid for the launcher
-	int64 object;			// id of the flow
+	Kind kind;	  // none: the entry is free
+	Oid database; // InvalidOid for the launcher
+	int64 object; // id of the flow
 	NameData name;
 	NameData database_name;
-	uint32 generation;		// a process started for an earlier one must leave
-	int64 revision;			// of the definition that the process was started with
-	pid_t pid;				// 0: no process
-	Latch *latch;			// of that process
+	uint32 generation; // a process started for an earlier one must leave
+	int64 revision;	   // of the definition that the process was started with
+	pid_t pid;		   // 0: no process
+	Latch *latch;	   // of that process
 	State state;
 	bool stop_requested;
 	TimestampTz stop_requested_at;
 	TimestampTz launched_at, started_at, next_start_at;
-	int32 failures;			// in a row
+	int32 failures; // in a row
 	int64 starts;
-	uint64 stream_hash;			// which stream, servers and epoch stored_sequence speaks of
+	uint64 stream_hash; // which stream, servers and epoch stored_sequence speaks of
 
-	slock_t trouble_lock;	// guards trouble alone, so that an error can be noted from anywhere
+	slock_t trouble_lock; // guards trouble alone, so that an error can be noted from anywhere
 	Trouble trouble;
 
-	pg_atomic_uint32 wants_wake;	// asleep until something commits in its database
-	pg_atomic_uint32 touched;		// the catalog of its database has changed
+	pg_atomic_uint32 wants_wake; // asleep until something commits in its database
+	pg_atomic_uint32 touched;	 // the catalog of its database has changed
 	pg_atomic_uint64 events_published, rows_snapshotted, events_filtered, retries;
-	pg_atomic_uint64 sent_lsn;			// last commit handed to the stream
-	pg_atomic_uint64 acknowledged_lsn;	// everything committed up to here is stored, or was nothing to publish
-	pg_atomic_uint64 stored_sequence;	// of the stream: our last acknowledged message; 0: none
-	pg_atomic_uint64 last_event_at;		// commit time of the last event handed over
-	pg_atomic_uint64 acknowledged_at;	// commit time of the last event acknowledged
-	ConditionVariable progress;			// signalled when acknowledged_lsn or the state moves
+	pg_atomic_uint64 sent_lsn;		   // last commit handed to the stream
+	pg_atomic_uint64 acknowledged_lsn; // everything committed up to here is stored, or was nothing to publish
+	pg_atomic_uint64 stored_sequence;  // of the stream: our last acknowledged message; 0: none
+	pg_atomic_uint64 last_event_at;	   // commit time of the last event handed over
+	pg_atomic_uint64 acknowledged_at;  // commit time of the last event acknowledged
+	ConditionVariable progress;		   // signalled when acknowledged_lsn or the state moves
 };
 static_assert(std::is_trivially_copyable_v<Entry>);
 
@@ -113,10 +113,10 @@ void touch(Oid database) noexcept;
 bool take_touched(Oid *databases, int most, int *count) noexcept;
 
 // Databases that must be kept free of our workers, while somebody copies or drops them.
-bool hold(Oid database) noexcept;		// false: no room
+bool hold(Oid database) noexcept; // false: no room
 void release(Oid database) noexcept;
-bool is_held(Oid database) noexcept;	// under Lock
+bool is_held(Oid database) noexcept; // under Lock
 
 void wake_launcher() noexcept;
 
-}	// namespace pgbraid::worker
+} // namespace pgbraid::worker

@@ -16,8 +16,8 @@ TEST(Epoch, RoundTrip)
 
 TEST(Epoch, RefusesWhatItDoesNotPrint)
 {
-	for (const char *text : {"", "1", "1-1", "1-2-3", "1-2-3-", "1-2-3-4-", "1-2-3-4-5", "01-2-3-4", "1-2-3-4x", "-1-2-3-4",
-							 " 1-2-3-4", "1--2-3-4", "4294967296-1-1-1"})
+	for (const char *text : {"", "1", "1-1", "1-2-3", "1-2-3-", "1-2-3-4-", "1-2-3-4-5", "01-2-3-4", "1-2-3-4x",
+							 "-1-2-3-4", " 1-2-3-4", "1--2-3-4", "4294967296-1-1-1"})
 		EXPECT_FALSE(parse_epoch(text)) << text;
 }
 
@@ -33,5 +33,5 @@ TEST(Epoch, Order)
 	EXPECT_FALSE(first.is_same_flow(Epoch{6, 1, 1, 1}));
 }
 
-}	// namespace
-}	// namespace pgbraid::core
+} // namespace
+} // namespace pgbraid::core

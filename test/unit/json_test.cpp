@@ -31,14 +31,14 @@ std::string slow_string(std::string_view text)
 		char code[8];
 		std::snprintf(code, sizeof(code), "\\u%04x", byte);
 		switch (c) {
-		case '"': result += "\\\""; break;
-		case '\\': result += "\\\\"; break;
-		case '\b': result += "\\b"; break;
-		case '\f': result += "\\f"; break;
-		case '\n': result += "\\n"; break;
-		case '\r': result += "\\r"; break;
-		case '\t': result += "\\t"; break;
-		default: result += byte < 0x20 ? std::string{code} : std::string{c};
+			case '"': result += "\\\""; break;
+			case '\\': result += "\\\\"; break;
+			case '\b': result += "\\b"; break;
+			case '\f': result += "\\f"; break;
+			case '\n': result += "\\n"; break;
+			case '\r': result += "\\r"; break;
+			case '\t': result += "\\t"; break;
+			default: result += byte < 0x20 ? std::string{code} : std::string{c};
 		}
 	}
 	return result + "\"";

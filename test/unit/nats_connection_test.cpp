@@ -38,7 +38,8 @@ TEST(NatsNkey, DerivesThePublicKey)
 	EXPECT_EQ(*key, public_key);
 	std::string altered = seed;
 	altered[20] = altered[20] == 'A' ? 'B' : 'A';
-	for (std::string wrong : {std::string(), std::string(public_key), altered, std::string(seed).substr(1), std::string("x")})
+	for (std::string wrong :
+		 {std::string(), std::string(public_key), altered, std::string(seed).substr(1), std::string("x")})
 		EXPECT_FALSE(nats::public_key(wrong).ok()) << wrong;
 	EXPECT_STREQ(nats::public_key_of_file("/nonexistent").error().sqlstate, "58P01");
 }
@@ -155,7 +156,7 @@ TEST_F(NatsConnection, ReportsAFullServer)
 {
 	NatsServer server("max_connections: 1");
 	auto connection = open(at(server.url()));
-	std::string sqlstate = failure(at(server.url()));		// the server's words may get lost with the connection
+	std::string sqlstate = failure(at(server.url())); // the server's words may get lost with the connection
 	EXPECT_TRUE(sqlstate == "53300" || (sqlstate == "08001" && last_.hint.find("max_connections") != std::string::npos))
 		<< sqlstate << last_.message;
 }
@@ -187,14 +188,16 @@ protected:
 	void issue(const std::string &name, const std::string &extension) const
 	{
 		run("openssl req -newkey rsa:2048 -nodes -keyout " + name + ".key -out " + name + ".csr -subj /CN=" + name);
-		run("echo " + extension + " > ext && openssl x509 -req -in " + name + ".csr -CA ca.pem -CAkey ca.key "
-			"-CAcreateserial -days 2 -extfile ext -out " + name + ".pem");
+		run("echo " + extension + " > ext && openssl x509 -req -in " + name +
+			".csr -CA ca.pem -CAkey ca.key "
+			"-CAcreateserial -days 2 -extfile ext -out " +
+			name + ".pem");
 	}
 	std::string path(const std::string &name) const { return dir_ + "/" + name; }
 	std::string tls(const std::string &name, const std::string &more) const
 	{
 		return "jetstream { store_dir: \"$DIR/js\" }\ntls { cert_file: \"" + path(name + ".pem") + "\", key_file: \"" +
-			path(name + ".key") + "\", ca_file: \"" + path("ca.pem") + "\"" + more + " }";
+			   path(name + ".key") + "\", ca_file: \"" + path("ca.pem") + "\"" + more + " }";
 	}
 
 	std::string dir_;
@@ -204,7 +207,7 @@ TEST_F(NatsTls, VerifiesTheServer)
 {
 	NatsServer server(tls("server", ""));
 	auto options = at(server.url());
-	EXPECT_STREQ(failure(options), "08001");	// the server demands TLS, and its certificate is not trusted
+	EXPECT_STREQ(failure(options), "08001"); // the server demands TLS, and its certificate is not trusted
 	options.tls_ca = path("other.pem");
 	EXPECT_STREQ(failure(options), "08001");
 	EXPECT_NE(last_.hint.find("CA"), std::string::npos);
@@ -248,5 +251,5 @@ TEST_F(NatsTls, RefusesAServerWithoutTls)
 	EXPECT_NE(last_.message.find("TLS"), std::string::npos) << last_.message;
 }
 
-}	// namespace
-}	// namespace pgbraid::test
+} // namespace
+} // namespace pgbraid::test

@@ -104,4 +104,4 @@ inline void expect_exactly(const nats::Connection &connection, std::uint64_t cou
 	}
 }
 
-}	// namespace pgbraid::test
+} // namespace pgbraid::test

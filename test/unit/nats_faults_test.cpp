@@ -89,7 +89,8 @@ TEST_P(NatsFaults, SurvivesConnectionsCutAnywhere)
 	for (long budget = 50; budget < 60000; budget += 7 + budget / 40) {
 		proxy.budget(budget);
 		int before = proxy.connections();
-		load(driver, [&] { return proxy.connections() == before; }, 3);
+		load(
+			driver, [&] { return proxy.connections() == before; }, 3);
 	}
 	proxy.budget(-1);
 	ASSERT_TRUE(driver.wait_acknowledged()) << driver.progress().error->message;
@@ -127,7 +128,7 @@ TEST_P(NatsFaults, TakesTheNextServerWhenOneIsAway)
 
 TEST_F(NatsSilence, StopsWithinThePatienceWhenTheServerIsABlackHole)
 {
-	Listener black_hole;	// connects, since the kernel does, and says nothing
+	Listener black_hole; // connects, since the kernel does, and says nothing
 	auto options = publisher_options(black_hole.url());
 	options.connection.timeout = milliseconds(1500);
 	auto driver = std::make_unique<Driver>(options);
@@ -135,7 +136,7 @@ TEST_F(NatsSilence, StopsWithinThePatienceWhenTheServerIsABlackHole)
 	auto begin = std::chrono::steady_clock::now();
 	EXPECT_FALSE(driver->publisher().stop(milliseconds(100)));
 	EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(200));
-	EXPECT_TRUE(driver->publisher().stop(milliseconds(5000)));	// the attempt ends on its own
+	EXPECT_TRUE(driver->publisher().stop(milliseconds(5000))); // the attempt ends on its own
 	EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(2500));
 }
 
@@ -176,7 +177,8 @@ TEST_F(NatsSilence, GivesUpAHandshakeThatHangs)
 			if (poll(&fd, 1, 20) <= 0)
 				continue;
 			clients.push_back(accept(hanging.fd(), nullptr, nullptr));
-			std::string info = "INFO {\"server_id\":\"X\",\"version\":\"2.9.10\",\"headers\":true,\"max_payload\":1048576}\r\n";
+			std::string info =
+				"INFO {\"server_id\":\"X\",\"version\":\"2.9.10\",\"headers\":true,\"max_payload\":1048576}\r\n";
 			send(clients.back(), info.data(), info.size(), MSG_NOSIGNAL);
 		}
 		for (int client : clients)
@@ -196,5 +198,5 @@ TEST_F(NatsSilence, GivesUpAHandshakeThatHangs)
 	}
 }
 
-}	// namespace
-}	// namespace pgbraid::test
+} // namespace
+} // namespace pgbraid::test

@@ -29,7 +29,8 @@ TEST(NatsJson, Unescapes)
 
 TEST(NatsJson, SurvivesWhatIsNoJson)
 {
-	std::string text = R"({"error":{"code":400,"err_code":10071,"description":"wrong \u0061 \"x\""},"stream":"S","seq":0})";
+	std::string text =
+		R"({"error":{"code":400,"err_code":10071,"description":"wrong \u0061 \"x\""},"stream":"S","seq":0})";
 	for (std::size_t size = 0; size <= text.size(); size++) {
 		auto part = std::string_view(text).substr(0, size);
 		server_error(part);
@@ -46,5 +47,5 @@ TEST(NatsJson, SurvivesWhatIsNoJson)
 	EXPECT_EQ(server_error(R"({"error":{}})").code, 1u);
 }
 
-}	// namespace
-}	// namespace pgbraid::nats
+} // namespace
+} // namespace pgbraid::nats

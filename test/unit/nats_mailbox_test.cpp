@@ -43,12 +43,12 @@ TEST(NatsMailbox, LeavesAThreadThatDoesNotEnd)
 	});
 	EXPECT_FALSE(mailbox->stop(milliseconds(20)));
 	mailbox.reset();
-	EXPECT_FALSE(alive.expired());		// kept by the thread, which ends on its own
+	EXPECT_FALSE(alive.expired()); // kept by the thread, which ends on its own
 	*go = true;
 	for (int i = 0; i < 1000 && !alive.expired(); i++)
 		std::this_thread::sleep_for(milliseconds(5));
 	EXPECT_TRUE(alive.expired());
 }
 
-}	// namespace
-}	// namespace pgbraid::nats
+} // namespace
+} // namespace pgbraid::nats

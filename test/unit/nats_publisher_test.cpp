@@ -153,7 +153,7 @@ TEST_F(NatsPublisher, ReportsAFullStreamAndGoesOnWhenThereIsRoom)
 	auto connection = open(at(server_->url()));
 	auto config = [](int most) {
 		return "{\"name\":\"S\",\"subjects\":[\"t.>\"],\"storage\":\"file\",\"discard\":\"new\",\"max_msgs\":" +
-			std::to_string(most) + ",\"num_replicas\":1}";
+			   std::to_string(most) + ",\"num_replicas\":1}";
 	};
 	api(connection, "STREAM.CREATE.S", config(7));
 	Driver driver(publisher_options(server_->url()));
@@ -193,7 +193,7 @@ TEST_F(NatsPublisher, IsBrokenWhenSomebodyElseWrites)
 	auto connection = open(at(server_->url()));
 	auto intruded = connection.request("t.a", "an intruder");
 	ASSERT_TRUE(intruded.ok());
-	EXPECT_EQ(nats::json_number(nats::json_member(intruded->data, "seq")), 11u) ;
+	EXPECT_EQ(nats::json_number(nats::json_member(intruded->data, "seq")), 11u);
 	driver.submit(10);
 	ASSERT_TRUE(driver.wait([](auto &p) { return p.state == State::broken; }));
 	EXPECT_STREQ(driver.progress().error->sqlstate, "55000");
@@ -225,7 +225,8 @@ TEST_F(NatsPublisher, ReportsAForbiddenSubject)
 	driver.submit(5, "t.b");
 	ASSERT_TRUE(driver.wait_error("42501"));
 	EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(2000));
-	EXPECT_NE(driver.progress().error->hint.find("publish to \"t.b\""), std::string::npos) << driver.progress().error->hint;
+	EXPECT_NE(driver.progress().error->hint.find("publish to \"t.b\""), std::string::npos)
+		<< driver.progress().error->hint;
 }
 
 TEST_F(NatsPublisher, StopsAtOnceWhenIdleAndWhenBusy)
@@ -255,7 +256,8 @@ TEST_F(NatsPublisher, BlocksAllSignalsOnEveryThread)
 		for (std::string line; std::getline(status, line);) {
 			if (line.starts_with("SigBlk:")) {
 				// All but SIGKILL, SIGSTOP and the two that the C library keeps for itself.
-				EXPECT_EQ(line.substr(line.find_last_not_of("0123456789abcdef") + 1), "fffffffe7ffbfeff") << task.path();
+				EXPECT_EQ(line.substr(line.find_last_not_of("0123456789abcdef") + 1), "fffffffe7ffbfeff")
+					<< task.path();
 				blocked++;
 			}
 		}
@@ -263,5 +265,5 @@ TEST_F(NatsPublisher, BlocksAllSignalsOnEveryThread)
 	EXPECT_GE(blocked, 1);
 }
 
-}	// namespace
-}	// namespace pgbraid::test
+} // namespace
+} // namespace pgbraid::test

@@ -159,7 +159,7 @@ public:
 	Proxy(const Proxy &) = delete;
 	Proxy &operator=(const Proxy &) = delete;
 
-	void budget(long bytes) { budget_ = bytes; }		// negative: no limit
+	void budget(long bytes) { budget_ = bytes; } // negative: no limit
 	int connections() const { return connections_; }
 	std::string url() const { return listener_.url(); }
 
@@ -167,7 +167,8 @@ private:
 	static bool forward(int from, int to, long &allowed)
 	{
 		char buffer[16384];
-		auto most = allowed >= 0 && allowed < static_cast<long>(sizeof buffer) ? allowed : static_cast<long>(sizeof buffer);
+		auto most =
+			allowed >= 0 && allowed < static_cast<long>(sizeof buffer) ? allowed : static_cast<long>(sizeof buffer);
 		auto got = recv(from, buffer, static_cast<std::size_t>(most), 0);
 		if (got <= 0)
 			return false;
@@ -194,7 +195,7 @@ private:
 			if (fds[1].revents != 0 && !forward(server, client, unlimited))
 				break;
 			if (fds[2].revents != 0)
-				break;		// the client has given up this one
+				break; // the client has given up this one
 		}
 		if (server >= 0)
 			close(server);
@@ -240,4 +241,4 @@ inline nats::ConnectionOptions at(const std::string &url)
 	return options;
 }
 
-}	// namespace pgbraid::test
+} // namespace pgbraid::test

@@ -67,4 +67,4 @@ inline Stored stored(const nats::Connection &connection, const std::string &stre
 			base64_text(nats::json_string(nats::json_member(message, "data")))};
 }
 
-}	// namespace pgbraid::test
+} // namespace pgbraid::test

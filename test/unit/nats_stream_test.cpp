@@ -60,7 +60,7 @@ TEST_F(NatsStream, IsWidenedWhenOurs)
 	config.subjects = {"a.c", "a.b", "x.>"};
 	ASSERT_TRUE(ensure_stream(*connection_, config).ok());
 	EXPECT_EQ(subjects("S"), (List{"a.b", "a.c", "x.>"}));
-	EXPECT_EQ(setting("max_msgs"), "5000");		// what somebody changed stays
+	EXPECT_EQ(setting("max_msgs"), "5000"); // what somebody changed stays
 	config.subjects = {"a.*"};
 	ASSERT_TRUE(ensure_stream(*connection_, config).ok());
 	EXPECT_EQ(subjects("S"), (List{"x.>", "a.*"}));
@@ -80,7 +80,8 @@ TEST_F(NatsStream, OfSomebodyElseIsLeftAlone)
 
 TEST_F(NatsStream, NamesTheStreamThatHasTheSubjects)
 {
-	api(*connection_, "STREAM.CREATE.OTHER", R"({"name":"OTHER","subjects":["a.>"],"storage":"file","num_replicas":1})");
+	api(*connection_, "STREAM.CREATE.OTHER",
+		R"({"name":"OTHER","subjects":["a.>"],"storage":"file","num_replicas":1})");
 	auto status = ensure_stream(*connection_, {"S", "pgbraid test", {"a.b"}, 1});
 	ASSERT_FALSE(status.ok());
 	EXPECT_STREQ(status.error().sqlstate, "55000");
@@ -145,7 +146,8 @@ TEST_F(NatsStream, NeedsPermission)
 {
 	for (std::string permissions : {"publish: \"a.b\"", "subscribe: \"a.b\""}) {
 		server_->configure("jetstream { store_dir: \"$DIR/js\" }\nauthorization { users: [ { user: u, password: p, "
-						   "permissions: { " + permissions + " } } ] }");
+						   "permissions: { " +
+						   permissions + " } } ] }");
 		auto options = at(server_->url());
 		options.user = "u";
 		options.password = "p";
@@ -167,5 +169,5 @@ TEST_F(NatsStream, DescribesTheAccount)
 						"consumers 0 of unlimited");
 }
 
-}	// namespace
-}	// namespace pgbraid::test
+} // namespace
+} // namespace pgbraid::test

@@ -59,20 +59,20 @@ public:
 	Status step()
 	{
 		switch (random_() % 16) {
-		case 0: produce(); break;
-		case 1: return chance(5) ? reconnect() : Nothing{};
-		case 2: lose(); break;
-		case 3: return notice();
-		case 4:
-		case 5:
-		case 6:
-		case 7:
-		case 8: send(); break;
-		case 9:
-		case 10:
-		case 11:
-		case 12: deliver(any_connection()); break;
-		default: acknowledge();
+			case 0: produce(); break;
+			case 1: return chance(5) ? reconnect() : Nothing{};
+			case 2: lose(); break;
+			case 3: return notice();
+			case 4:
+			case 5:
+			case 6:
+			case 7:
+			case 8: send(); break;
+			case 9:
+			case 10:
+			case 11:
+			case 12: deliver(any_connection()); break;
+			default: acknowledge();
 		}
 		check();
 		return Nothing{};

@@ -18,4 +18,4 @@ constexpr std::chrono::milliseconds backoff(unsigned failures, std::chrono::mill
 	return delay - std::chrono::milliseconds{(delay.count() / 4) * static_cast<std::int64_t>(jitter) / 0xffffffffLL};
 }
 
-}	// namespace pgbraid::core
+} // namespace pgbraid::core

@@ -14,7 +14,11 @@ class Bytes {
 public:
 	Bytes() noexcept = default;
 	Bytes(Bytes &&other) noexcept { swap(other); }
-	Bytes &operator=(Bytes &&other) noexcept { swap(other); return *this; }
+	Bytes &operator=(Bytes &&other) noexcept
+	{
+		swap(other);
+		return *this;
+	}
 	Bytes(const Bytes &) = delete;
 	Bytes &operator=(const Bytes &) = delete;
 	~Bytes() { std::free(data_); }
@@ -34,7 +38,11 @@ public:
 	}
 	void commit(const char *end) noexcept { size_ = static_cast<std::size_t>(end - data_); }
 
-	void append(char byte) { *reserve(1) = byte; size_++; }
+	void append(char byte)
+	{
+		*reserve(1) = byte;
+		size_++;
+	}
 	void append(std::string_view bytes)
 	{
 		char *to = reserve(bytes.size());
@@ -72,4 +80,4 @@ private:
 	std::size_t capacity_ = 0;
 };
 
-}	// namespace pgbraid::core
+} // namespace pgbraid::core

@@ -26,11 +26,23 @@ public:
 	bool ok() const noexcept { return state_.index() == 0; }
 	explicit operator bool() const noexcept { return ok(); }
 
-	T &value() { assert(ok()); return *std::get_if<0>(&state_); }
-	const T &value() const { assert(ok()); return *std::get_if<0>(&state_); }
+	T &value()
+	{
+		assert(ok());
+		return *std::get_if<0>(&state_);
+	}
+	const T &value() const
+	{
+		assert(ok());
+		return *std::get_if<0>(&state_);
+	}
 	T &operator*() { return value(); }
 	T *operator->() { return &value(); }
-	const Error &error() const { assert(!ok()); return *std::get_if<1>(&state_); }
+	const Error &error() const
+	{
+		assert(!ok());
+		return *std::get_if<1>(&state_);
+	}
 
 private:
 	std::variant<T, Error> state_;
@@ -39,4 +51,4 @@ private:
 struct Nothing {};
 using Status = Result<Nothing>;
 
-}	// namespace pgbraid::core
+} // namespace pgbraid::core

@@ -21,4 +21,4 @@ inline constexpr const char *cannot_connect_now = "57P03";
 inline constexpr const char *undefined_file = "58P01";
 inline constexpr const char *data_corrupted = "XX001";
 
-}	// namespace pgbraid::core::sqlstate
+} // namespace pgbraid::core::sqlstate

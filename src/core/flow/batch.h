@@ -19,7 +19,7 @@ public:
 		const char *op;
 	};
 
-	// begin .. payload() .. end: one message. 
+	// begin .. payload() .. end: one message.
 	void begin(std::string_view subject, const History &history, Position position, const char *op);
 	Bytes &payload() noexcept { return bytes_; }
 	void end();

@@ -6,8 +6,8 @@ namespace pgbraid::core {
 
 std::string to_text(const Epoch &epoch)
 {
-	return std::to_string(epoch.database) + '-' + std::to_string(epoch.flow) + '-' + std::to_string(epoch.timeline) + '-' +
-		   std::to_string(epoch.generation);
+	return std::to_string(epoch.database) + '-' + std::to_string(epoch.flow) + '-' + std::to_string(epoch.timeline) +
+		   '-' + std::to_string(epoch.generation);
 }
 
 std::optional<Epoch> parse_epoch(std::string_view text)
@@ -24,7 +24,8 @@ std::optional<Epoch> parse_epoch(std::string_view text)
 	bool valid = take(epoch.database, false) && take(epoch.flow, false) && take(epoch.timeline, false) &&
 				 take(epoch.generation, true);
 	// Only what to_text() prints: no leading zero, no minus sign.
-	return valid && epoch.flow >= 0 && epoch.generation >= 0 && to_text(epoch) == text ? std::optional(epoch) : std::nullopt;
+	return valid && epoch.flow >= 0 && epoch.generation >= 0 && to_text(epoch) == text ? std::optional(epoch)
+																					   : std::nullopt;
 }
 
-}	// namespace pgbraid::core
+} // namespace pgbraid::core

@@ -1,4 +1,5 @@
-// What one flow publishes between two breaks of its history. In message ids: "<database>-<flow>-<timeline>-<generation>".
+// What one flow publishes between two breaks of its history. In message ids:
+// "<database>-<flow>-<timeline>-<generation>".
 #pragma once
 #include <compare>
 #include <cstdint>
@@ -9,10 +10,10 @@
 namespace pgbraid::core {
 
 struct Epoch {
-	std::uint32_t database = 0;		// oid
-	std::int64_t flow = 0;			// number; not negative
-	std::uint32_t timeline = 0;		// of WAL: promotion and point-in-time recovery begin a new one
-	std::int64_t generation = 0;	// of the flow's slot: one made anew begins another
+	std::uint32_t database = 0;	 // oid
+	std::int64_t flow = 0;		 // number; not negative
+	std::uint32_t timeline = 0;	 // of WAL: promotion and point-in-time recovery begin a new one
+	std::int64_t generation = 0; // of the flow's slot: one made anew begins another
 
 	bool operator==(const Epoch &) const = default;
 
@@ -28,4 +29,4 @@ struct Epoch {
 std::string to_text(const Epoch &epoch);
 std::optional<Epoch> parse_epoch(std::string_view text);
 
-}	// namespace pgbraid::core
+} // namespace pgbraid::core

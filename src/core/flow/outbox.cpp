@@ -7,7 +7,6 @@
 namespace pgbraid::core {
 namespace {
 
-
 Error went_back(std::uint64_t last, std::uint64_t known)
 {
 	return {sqlstate::data_corrupted, "the stream lost messages that it had acknowledged",

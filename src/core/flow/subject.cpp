@@ -74,8 +74,8 @@ void append_escaped(Bytes &to, std::string_view value, std::string_view reserved
 	append_hex(to, fnv1a(value), 16);
 }
 
-// Letters and digits as they are, else '-' and two digits. Not '%': nats-server before 2.10 formats the name of a stream
-// with printf, and its consumers then never get an acknowledgement through.
+// Letters and digits as they are, else '-' and two digits. Not '%': nats-server before 2.10 formats the name of a
+// stream with printf, and its consumers then never get an acknowledgement through.
 void append_name_part(Bytes &to, std::string_view part, bool keeps_underscore)
 {
 	const std::size_t start = to.size();
@@ -181,12 +181,12 @@ bool SubjectTemplate::uses(Part part) const noexcept
 std::string_view SubjectTemplate::value_of(Part part, const SubjectValues &values) noexcept
 {
 	switch (part) {
-	case Part::database: return values.database;
-	case Part::schema: return values.schema;
-	case Part::table: return values.table;
-	case Part::op: return values.op;
-	case Part::key: return values.key;
-	case Part::literal: break;
+		case Part::database: return values.database;
+		case Part::schema: return values.schema;
+		case Part::table: return values.table;
+		case Part::op: return values.op;
+		case Part::key: return values.key;
+		case Part::literal: break;
 	}
 	return {};
 }

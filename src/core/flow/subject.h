@@ -61,4 +61,4 @@ Status check_stream_name(std::string_view name);
 // different names.
 std::string default_stream_name(std::string_view database, std::string_view flow);
 
-}	// namespace pgbraid::core
+} // namespace pgbraid::core

@@ -21,9 +21,11 @@ namespace {
 void warn_of_missing(const char *publication, const char *table)
 {
 	char message[512];
-	snprintf(message, sizeof message, "publication \"%s\" did not exist when table \"%s\" was changed; the changes are not published",
+	snprintf(message, sizeof message,
+			 "publication \"%s\" did not exist when table \"%s\" was changed; the changes are not published",
 			 publication, table);
-	static constexpr char hint[] = "Create the publication; pgflow_resume(..., restart => true) begins anew with a snapshot.";
+	static constexpr char hint[] =
+		"Create the publication; pgflow_resume(..., restart => true) begins anew with a snapshot.";
 	worker::set_trouble(worker::self(), "42704", message, hint);
 	ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("%s", message), errhint("%s", hint)));
 }
@@ -52,11 +54,11 @@ void read_lists(const Publication *publication, Contract &contract)
 {
 	// Where the publication has the table in two ways, the one without conditions wins.
 	Oid schema = get_rel_namespace(contract.published_as);
-	if (publication->alltables || SearchSysCacheExists2(PUBLICATIONNAMESPACEMAP, ObjectIdGetDatum(schema),
-														 ObjectIdGetDatum(publication->oid)))
+	if (publication->alltables ||
+		SearchSysCacheExists2(PUBLICATIONNAMESPACEMAP, ObjectIdGetDatum(schema), ObjectIdGetDatum(publication->oid)))
 		return;
-	HeapTuple tuple = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(contract.published_as),
-									  ObjectIdGetDatum(publication->oid));
+	HeapTuple tuple =
+		SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(contract.published_as), ObjectIdGetDatum(publication->oid));
 	if (!HeapTupleIsValid(tuple))
 		return;
 	bool is_null;
@@ -69,7 +71,7 @@ void read_lists(const Publication *publication, Contract &contract)
 	ReleaseSysCache(tuple);
 }
 
-}	// namespace
+} // namespace
 
 Contract read_contract(Relation relation, const char *name, bool own_publication)
 {
@@ -104,4 +106,4 @@ bool is_sent(Form_pg_attribute attribute, const Contract &contract)
 	return !attribute->attgenerated || contract.generated_columns;
 }
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

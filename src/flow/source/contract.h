@@ -13,9 +13,9 @@ namespace pgbraid::flow {
 struct Contract {
 	bool published;
 	PublicationActions actions;
-	Oid published_as;		// the relation itself, or its ancestor in a partition tree
-	Bitmapset *columns;		// of published_as; null: all
-	const char *filter;		// the WHERE as an expression tree in text; null: none
+	Oid published_as;	// the relation itself, or its ancestor in a partition tree
+	Bitmapset *columns; // of published_as; null: all
+	const char *filter; // the WHERE as an expression tree in text; null: none
 	bool generated_columns;
 };
 
@@ -27,4 +27,4 @@ Contract read_contract(Relation relation, const char *name, bool own_publication
 // Of the columns of published_as, those that leave.
 bool is_sent(Form_pg_attribute attribute, const Contract &contract);
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

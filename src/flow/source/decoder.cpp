@@ -51,7 +51,7 @@ void on_startup(LogicalDecodingContext *, OutputPluginOptions *options, bool is_
 	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
 }
 
-}	// namespace
+} // namespace
 
 Decoder::Decoder(Encoder &encoder, RelationPlans &plans, Outlet &outlet, core::Position after)
 	: encoder_(encoder), plans_(plans), outlet_(outlet), after_(after)
@@ -59,8 +59,10 @@ Decoder::Decoder(Encoder &encoder, RelationPlans &plans, Outlet &outlet, core::P
 	pg::call([&] {
 		row_context_ = AllocSetContextCreate(TopMemoryContext, "pgbraid row", ALLOCSET_DEFAULT_SIZES);
 		for (int i : {new_row, old_row}) {
-			values_[i] = static_cast<Datum *>(MemoryContextAlloc(TopMemoryContext, sizeof(Datum) * MaxHeapAttributeNumber));
-			nulls_[i] = static_cast<bool *>(MemoryContextAlloc(TopMemoryContext, sizeof(bool) * MaxHeapAttributeNumber));
+			values_[i] =
+				static_cast<Datum *>(MemoryContextAlloc(TopMemoryContext, sizeof(Datum) * MaxHeapAttributeNumber));
+			nulls_[i] =
+				static_cast<bool *>(MemoryContextAlloc(TopMemoryContext, sizeof(bool) * MaxHeapAttributeNumber));
 		}
 	});
 	active = this;
@@ -84,12 +86,13 @@ void Decoder::register_callbacks(OutputPluginCallbacks *callbacks)
 	};
 	callbacks->truncate_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, int count, Relation *relations,
 								ReorderBufferChange *) {
-		pg::enter([](ReorderBufferTXN *t, int n, Relation *r) { active->truncate(t, n, r); }, transaction, count, relations);
+		pg::enter([](ReorderBufferTXN *t, int n, Relation *r) { active->truncate(t, n, r); }, transaction, count,
+				  relations);
 	};
 	callbacks->message_cb = [](LogicalDecodingContext *, ReorderBufferTXN *, XLogRecPtr, bool transactional,
 							   const char *, Size, const char *) {
 		if (transactional)
-			active->seq_++;	// it has its place in the transaction, whether published or not
+			active->seq_++; // it has its place in the transaction, whether published or not
 	};
 	callbacks->commit_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, XLogRecPtr) {
 		pg::enter([](ReorderBufferTXN *t) { active->commit(t); }, transaction);
@@ -202,7 +205,7 @@ void Decoder::snapshot_row(Relation relation, const RowImage &row, core::Positio
 		filter_and_emit(plan, {.operation = Operation::snapshot, .position = position, .after = row, .before = {}});
 }
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow
 
 PGBRAID_EXPORT void _PG_output_plugin_init(OutputPluginCallbacks *callbacks)
 {

@@ -24,10 +24,16 @@ public:
 	Decoder(Encoder &encoder, RelationPlans &plans, Outlet &outlet, core::Position after);
 	~Decoder();
 
-	// Among what the slot gives is the event at that position, if the slot has not been confirmed beyond it. Where it turns
-	// out not to be, this is another history than the one in the stream.
-	void must_meet_position(core::Lsn confirmed) noexcept { expects_position_ = after_.lsn > 0 && after_.lsn >= confirmed; }
-	bool has_missed_position(core::Lsn read_up_to) const noexcept { return expects_position_ && read_up_to > after_.lsn; }
+	// Among what the slot gives is the event at that position, if the slot has not been confirmed beyond it. Where it
+	// turns out not to be, this is another history than the one in the stream.
+	void must_meet_position(core::Lsn confirmed) noexcept
+	{
+		expects_position_ = after_.lsn > 0 && after_.lsn >= confirmed;
+	}
+	bool has_missed_position(core::Lsn read_up_to) const noexcept
+	{
+		return expects_position_ && read_up_to > after_.lsn;
+	}
 
 	const Counters &counters() const noexcept { return counters_; }
 
@@ -54,11 +60,11 @@ private:
 	core::Position after_;
 	bool expects_position_ = false;
 	uint64_t seq_ = 0;
-	bool started_ = false;		// the transaction has been announced to the encoder
+	bool started_ = false; // the transaction has been announced to the encoder
 	MemoryContext row_context_;
-	Datum *values_[2] = {};		// new and old row, room for every column of the widest table
+	Datum *values_[2] = {}; // new and old row, room for every column of the widest table
 	bool *nulls_[2] = {};
 	Counters counters_;
 };
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

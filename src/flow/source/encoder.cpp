@@ -72,7 +72,7 @@ void append_rows(Bytes &to, const RelationPlan &plan, const Change &change)
 	to.append(']');
 }
 
-}	// namespace
+} // namespace
 
 const RowImage *row_with(const ColumnPlan &column, const RowImage &row, const RowImage &other)
 {
@@ -103,12 +103,14 @@ std::string_view Encoder::prepare(RelationPlan &plan)
 {
 	if (!template_.uses_op() && !template_.uses_key()) {
 		subject_.clear();
-		template_.render(subject_, {.database = database_, .schema = plan.schema, .table = plan.table, .op = {}, .key = {}});
+		template_.render(subject_,
+						 {.database = database_, .schema = plan.schema, .table = plan.table, .op = {}, .key = {}});
 		auto *copy = static_cast<char *>(MemoryContextAlloc(plan.memory, subject_.size()));
 		memcpy(copy, subject_.data(), subject_.size());
 		plan.subject = {copy, subject_.size()};
 	}
-	pattern_ = template_.pattern({.database = database_, .schema = plan.schema, .table = plan.table, .op = {}, .key = {}});
+	pattern_ =
+		template_.pattern({.database = database_, .schema = plan.schema, .table = plan.table, .op = {}, .key = {}});
 	return pattern_;
 }
 
@@ -131,8 +133,11 @@ std::string_view Encoder::subject_of(const RelationPlan &plan, const Change &cha
 	}
 	convert_to_utf8(key_, 0, BadBytes::keep);
 	subject_.clear();
-	template_.render(subject_, {.database = database_, .schema = plan.schema, .table = plan.table,
-								.op = name_of(change.operation), .key = {key_.empty() ? "" : key_.data(), key_.size()}});
+	template_.render(subject_, {.database = database_,
+								.schema = plan.schema,
+								.table = plan.table,
+								.op = name_of(change.operation),
+								.key = {key_.empty() ? "" : key_.data(), key_.size()}});
 	return subject_.view();
 }
 
@@ -168,4 +173,4 @@ void Encoder::append(core::Batch &batch, const RelationPlan &plan, const Change 
 	batch.end();
 }
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

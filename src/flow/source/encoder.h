@@ -16,17 +16,17 @@ const char *name_of(Operation operation);
 struct RowImage {
 	const Datum *values = nullptr;
 	const bool *nulls = nullptr;
-	bool is_from_table = false;		// values stored out of line can be read; those in WAL that are unchanged can not
+	bool is_from_table = false; // values stored out of line can be read; those in WAL that are unchanged can not
 };
 
 struct Change {
 	Operation operation;
 	core::Position position;
-	RowImage after, before;		// an insert may have a `before`, to take unchanged values from
+	RowImage after, before; // an insert may have a `before`, to take unchanged values from
 };
 
-// The row that has the column's value: `row`, or `other` (the old row) where `row` leaves it out as unchanged; null where
-// neither has it.
+// The row that has the column's value: `row`, or `other` (the old row) where `row` leaves it out as unchanged; null
+// where neither has it.
 const RowImage *row_with(const ColumnPlan &column, const RowImage &row, const RowImage &other);
 
 class Encoder {
@@ -52,8 +52,8 @@ private:
 	std::string database_;
 	core::History history_;
 	core::TransactionFrame transaction_;
-	core::Bytes subject_, key_;		// members, since an ereport would skip the destructors of locals
+	core::Bytes subject_, key_; // members, since an ereport would skip the destructors of locals
 	std::string pattern_;
 };
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

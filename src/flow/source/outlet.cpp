@@ -21,4 +21,4 @@ void Outlet::submit_and_wait()
 		wait_();
 }
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

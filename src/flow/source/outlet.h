@@ -1,5 +1,5 @@
-// Where events leave the decoder: gathers messages into batches and hands them to the publisher, and waits when too much
-// is unacknowledged.
+// Where events leave the decoder: gathers messages into batches and hands them to the publisher, and waits when too
+// much is unacknowledged.
 #pragma once
 #include "core/flow/batch.h"
 #include "nats/publisher.h"
@@ -11,8 +11,8 @@ namespace pgbraid::flow {
 
 class Outlet {
 public:
-	// `wait` sleeps until the publisher may have made room; `look_up` does what else there is to do, now and then, without
-	// sleeping. Both may throw.
+	// `wait` sleeps until the publisher may have made room; `look_up` does what else there is to do, now and then,
+	// without sleeping. Both may throw.
 	Outlet(nats::Publisher &publisher, std::function<void()> wait, std::function<void()> look_up)
 		: publisher_(publisher), wait_(std::move(wait)), look_up_(std::move(look_up))
 	{
@@ -56,4 +56,4 @@ private:
 	core::Lsn committed_ = 0;
 };
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

@@ -23,8 +23,8 @@ namespace pgbraid::flow {
 
 // Columns of the table as stored.
 struct Identity {
-	Bitmapset *logged;	// in the old row that WAL carries
-	Bitmapset *key;		// what names the row
+	Bitmapset *logged; // in the old row that WAL carries
+	Bitmapset *key;	   // what names the row
 };
 
 namespace {
@@ -34,7 +34,7 @@ struct CachedPlan {
 	RelationPlan *plan;
 };
 
-HTAB *plans = nullptr;	// Oid -> CachedPlan; global, since invalidation callbacks can't be unregistered
+HTAB *plans = nullptr; // Oid -> CachedPlan; global, since invalidation callbacks can't be unregistered
 
 template <typename F>
 void for_each_plan(F &&f)
@@ -95,7 +95,7 @@ std::string_view keep(std::string_view text)
 	return {copy, text.size()};
 }
 
-}	// namespace
+} // namespace
 
 RelationPlans::RelationPlans(const PlanOptions &options) : options_(options)
 {
@@ -116,7 +116,7 @@ RelationPlan *RelationPlans::get(Relation relation, bool *is_new)
 	if (*is_new) {
 		if (cached->plan != nullptr)
 			MemoryContextDelete(std::exchange(cached->plan, nullptr)->memory);
-		cached->plan = make(relation);	// may take long and meet invalidations: they find no plan
+		cached->plan = make(relation); // may take long and meet invalidations: they find no plan
 	}
 	return cached->plan;
 }
@@ -154,7 +154,8 @@ std::string_view RelationPlans::keep_as_utf8(const char *name)
 void RelationPlans::describe(RelationPlan &plan, Relation stored, const Contract &contract)
 {
 	Relation published = plan.published_as == plan.relation ? stored : RelationIdGetRelation(plan.published_as);
-	const char *schema = get_namespace_name(RelationGetNamespace(published)), *table = RelationGetRelationName(published);
+	const char *schema = get_namespace_name(RelationGetNamespace(published)),
+			   *table = RelationGetRelationName(published);
 	scratch_.clear();
 	core::append_table_frame(scratch_, schema, table);
 	plan.frame = keep(scratch_.view());
@@ -173,7 +174,8 @@ void RelationPlans::plan_columns(RelationPlan &plan, Relation stored, Relation p
 	TupleDesc attributes = RelationGetDescr(published);
 	plan.whole_row_identity = stored->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
 	Bitmapset *replica_identity = index_columns(RelationGetReplicaIndex(stored));
-	Identity identity = {replica_identity, plan.whole_row_identity ? index_columns(stored->rd_pkindex) : replica_identity};
+	Identity identity = {replica_identity,
+						 plan.whole_row_identity ? index_columns(stored->rd_pkindex) : replica_identity};
 	plan.columns = static_cast<ColumnPlan *>(palloc0(sizeof(ColumnPlan) * (size_t) (attributes->natts + 1)));
 	plan.filter_columns = static_cast<ColumnPlan *>(palloc0(sizeof(ColumnPlan) * (size_t) (attributes->natts + 1)));
 	for (int i = 0; i < attributes->natts; i++) {
@@ -195,7 +197,8 @@ void RelationPlans::plan_columns(RelationPlan &plan, Relation stored, Relation p
 // A partition may keep its columns in another order than its root: the name is what they share.
 ColumnPlan RelationPlans::plan_column(Form_pg_attribute attribute, const RelationPlan &plan, const Identity &identity)
 {
-	int number = plan.published_as == plan.relation ? attribute->attnum : get_attnum(plan.relation, NameStr(attribute->attname));
+	int number =
+		plan.published_as == plan.relation ? attribute->attnum : get_attnum(plan.relation, NameStr(attribute->attname));
 	scratch_.clear();
 	core::append_json_string(scratch_, NameStr(attribute->attname));
 	scratch_.append(':');
@@ -208,4 +211,4 @@ ColumnPlan RelationPlans::plan_column(Form_pg_attribute attribute, const Relatio
 			.in_identity = plan.whole_row_identity || bms_is_member(number, identity.logged)};
 }
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

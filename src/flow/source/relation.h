@@ -16,31 +16,32 @@ struct RowFilter;
 
 struct ColumnPlan {
 	std::string_view name;
-	std::string_view label;		// "name":
-	int index;					// in the tuple as stored
-	int published_index;		// in the table as published
+	std::string_view label; // "name":
+	int index;				// in the tuple as stored
+	int published_index;	// in the table as published
 	TypePlan *type;
-	bool in_key;				// of the replica identity; of the primary key where the identity is the whole row
-	bool in_identity;			// part of what the old row carries
+	bool in_key;	  // of the replica identity; of the primary key where the identity is the whole row
+	bool in_identity; // part of what the old row carries
 };
 
 struct RelationPlan {
 	Oid relation, published_as;
 	bool valid;
-	MemoryContext memory;			// holds the plan and all it points to
-	bool inserts, updates, deletes, truncates;	// published
+	MemoryContext memory;					   // holds the plan and all it points to
+	bool inserts, updates, deletes, truncates; // published
 	bool has_key;
-	bool whole_row_identity;		// REPLICA IDENTITY FULL
-	bool is_ours;					// a table of the extension, which nobody counts
-	// As published: of the root of a partition tree, if the publication says so. The names are UTF-8, for the subject; the
-	// frame, "schema":"...","table":"...", is in the encoding of the database, as is the rest of the payload at first.
+	bool whole_row_identity; // REPLICA IDENTITY FULL
+	bool is_ours;			 // a table of the extension, which nobody counts
+	// As published: of the root of a partition tree, if the publication says so. The names are UTF-8, for the subject;
+	// the frame, "schema":"...","table":"...", is in the encoding of the database, as is the rest of the payload at
+	// first.
 	std::string_view schema, table, frame;
-	std::string_view subject;		// empty where it depends on the event
+	std::string_view subject; // empty where it depends on the event
 	int column_count;
-	ColumnPlan *columns;			// in the order in which they are encoded
-	RowFilter *filter;				// null: every row leaves
+	ColumnPlan *columns; // in the order in which they are encoded
+	RowFilter *filter;	 // null: every row leaves
 	int filter_column_count;
-	ColumnPlan *filter_columns;		// what it may speak of: all
+	ColumnPlan *filter_columns; // what it may speak of: all
 
 	bool publishes_anything() const { return inserts || updates || deletes || truncates; }
 };
@@ -48,8 +49,8 @@ struct RelationPlan {
 // How the plans of one flow are made.
 struct PlanOptions {
 	const char *publication;
-	bool own_publication;		// made by pgflow_create: generated columns are part of the row
-	bool sort_columns;			// by name, for format rows
+	bool own_publication; // made by pgflow_create: generated columns are part of the row
+	bool sort_columns;	  // by name, for format rows
 };
 
 class RelationPlans {
@@ -57,8 +58,8 @@ public:
 	// Registers for invalidations; once per process.
 	explicit RelationPlans(const PlanOptions &options);
 
-	// The plan of an open relation, made anew if there is none or the catalog has changed; `is_new` tells. It stays until
-	// the next call. Needs a snapshot to read catalogs with; may ereport.
+	// The plan of an open relation, made anew if there is none or the catalog has changed; `is_new` tells. It stays
+	// until the next call. Needs a snapshot to read catalogs with; may ereport.
 	RelationPlan *get(Relation relation, bool *is_new);
 
 private:
@@ -69,7 +70,7 @@ private:
 	ColumnPlan plan_column(Form_pg_attribute attribute, const RelationPlan &plan, const struct Identity &identity);
 
 	PlanOptions options_;
-	core::Bytes scratch_;	// a member, since an ereport would skip the destructor of a local
+	core::Bytes scratch_; // a member, since an ereport would skip the destructor of a local
 };
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

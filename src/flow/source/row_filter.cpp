@@ -61,7 +61,7 @@ bool apply_to_update(const RelationPlan &plan, Change &change)
 	return after || before;
 }
 
-}	// namespace
+} // namespace
 
 RowFilter *make_row_filter(const char *expression, Relation published)
 {
@@ -82,4 +82,4 @@ bool apply_row_filter(const RelationPlan &plan, Change &change)
 	return matches(plan, change.after.values ? change.after : change.before, {});
 }
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

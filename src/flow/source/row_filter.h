@@ -1,5 +1,5 @@
-// The WHERE of a table in a publication, with pgoutput's semantics: an update that moves a row into the filter becomes an
-// insert, one that moves it out becomes a delete.
+// The WHERE of a table in a publication, with pgoutput's semantics: an update that moves a row into the filter becomes
+// an insert, one that moves it out becomes a delete.
 #pragma once
 #include "flow/source/encoder.h"
 
@@ -14,4 +14,4 @@ RowFilter *make_row_filter(const char *expression, Relation published);
 // What is left of the change: nothing when false, else with the operation it has become.
 bool apply_row_filter(const RelationPlan &plan, Change &change);
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

@@ -72,8 +72,9 @@ void check_mapping_option(const std::string &name, const std::string &value)
 			refuse("option \"" + name + "\" is empty", "Leave it out instead.", "HV024");
 		return;
 	}
-	refuse("invalid option \"" + name + "\"",
-		   "Options of a user mapping are user, password, token, creds_file, nkey_seed_file, tls_ca, tls_cert, tls_key.");
+	refuse(
+		"invalid option \"" + name + "\"",
+		"Options of a user mapping are user, password, token, creds_file, nkey_seed_file, tls_ca, tls_cert, tls_key.");
 }
 
 void check_option(Oid catalog, const std::string &name, const std::string &value)
@@ -91,7 +92,7 @@ void check_option(Oid catalog, const std::string &name, const std::string &value
 		refuse("invalid option \"" + name + "\"", "The foreign data wrapper pgbraid_nats itself has no options.");
 }
 
-}	// namespace
+} // namespace
 
 ConnectionOptions connection_options(const std::string &server, Oid user)
 {
@@ -104,7 +105,9 @@ ConnectionOptions connection_options(const std::string &server, Oid user)
 	bool exists = pg::spi::execute("SELECT FROM pg_foreign_server WHERE srvname = $1", {pg::spi::text(server)}) > 0;
 	if (!exists)
 		refuse("server \"" + server + "\" does not exist",
-			   "CREATE SERVER " + identifier(server) + " FOREIGN DATA WRAPPER pgbraid_nats OPTIONS (url 'nats://host:4222');", "42704");
+			   "CREATE SERVER " + identifier(server) +
+				   " FOREIGN DATA WRAPPER pgbraid_nats OPTIONS (url 'nats://host:4222');",
+			   "42704");
 	pg::spi::each(select_options, {pg::spi::text(server), pg::spi::oid(user)},
 				  [&](const pg::spi::Row &row) { set(connection, row.text(1), row.text(2)); });
 	if (connection.urls.empty())
@@ -113,7 +116,7 @@ ConnectionOptions connection_options(const std::string &server, Oid user)
 	return connection;
 }
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow
 
 PGBRAID_FUNCTION(pgbraid_fdw_validator)
 {

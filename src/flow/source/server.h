@@ -11,4 +11,4 @@ namespace pgbraid::flow {
 // Throws 42704 with a hint for a server that does not exist.
 nats::ConnectionOptions connection_options(const std::string &server, Oid user);
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

@@ -45,7 +45,8 @@ void watch_servers()
 	if (std::exchange(watched, true))
 		return;
 	for (auto cache : {FOREIGNSERVEROID, FOREIGNSERVERNAME, USERMAPPINGOID, USERMAPPINGUSERSERVER})
-		CacheRegisterSyscacheCallback(cache, [](Datum, int, uint32) { server_changed = true; }, 0);
+		CacheRegisterSyscacheCallback(
+			cache, [](Datum, int, uint32) { server_changed = true; }, 0);
 }
 
 // What other sessions have committed is heard of in a transaction only, and none is needed while NATS is away.
@@ -69,7 +70,8 @@ int make_event_fd()
 
 std::string name_of_database()
 {
-	return pg::in_transaction("starting", [] { return pg::to_utf8(pg::call([] { return get_database_name(MyDatabaseId); })); });
+	return pg::in_transaction("starting",
+							  [] { return pg::to_utf8(pg::call([] { return get_database_name(MyDatabaseId); })); });
 }
 
 // A slot made anew starts a new history: positions of the old one say nothing about it.
@@ -134,17 +136,20 @@ void wait_callback(core::Lsn lsn)
 	current->wait_for_wal(lsn);
 }
 
-}	// namespace
+} // namespace
 
 Session::Session(catalog::Flow flow)
 	: flow_(std::move(flow)), slot_name_(catalog::slot_name(flow_.id)), database_(name_of_database()),
 	  progress_(load_progress(flow_.id)), event_fd_(make_event_fd()), waiter_("PgbraidFlow", event_fd_),
-	  publisher_([this] {
-		  nats::PublisherOptions options = publisher_options(flow_, database_, progress_);
-		  connection_ = options.connection;
-		  return options;
-	  }(), event_fd_),
-	  outlet_(publisher_, [this] { sleep(1000); }, [this] { service(); }),
+	  publisher_(
+		  [this] {
+			  nats::PublisherOptions options = publisher_options(flow_, database_, progress_);
+			  connection_ = options.connection;
+			  return options;
+		  }(),
+		  event_fd_),
+	  outlet_(
+		  publisher_, [this] { sleep(1000); }, [this] { service(); }),
 	  configuration_(pg::configuration_generation())
 {
 	current = this;
@@ -185,7 +190,7 @@ void Session::set_up_slot()
 	if (progress_.streaming)
 		return;
 	if (state != SlotState::missing)
-		drop_slot(slot_name_);	// of an attempt that did not come to its end
+		drop_slot(slot_name_); // of an attempt that did not come to its end
 	make_slot();
 }
 
@@ -193,8 +198,9 @@ void Session::set_up_slot()
 void Session::give_up_lost(const char *reason)
 {
 	std::string message = "flow \"" + flow_.name + "\" has lost changes: " + reason;
-	worker::set_trouble(worker::self(), "55000", message.c_str(),
-						("Start it anew with SELECT pgflow_resume(" + literal(flow_.name) + ", restart => true);").c_str());
+	worker::set_trouble(
+		worker::self(), "55000", message.c_str(),
+		("Start it anew with SELECT pgflow_resume(" + literal(flow_.name) + ", restart => true);").c_str());
 	ereport(LOG, (errmsg("%s", message.c_str())));
 	worker::leave(worker::State::lost);
 }
@@ -206,7 +212,7 @@ void Session::make_slot()
 	save_progress(flow_.id, progress_);
 	bool with_snapshot = flow_.snapshot == "initial";
 	if (with_snapshot)
-		wait_for_stream();	// so as not to hold a snapshot while NATS is away
+		wait_for_stream(); // so as not to hold a snapshot while NATS is away
 	pg::in_new_transaction(
 		"making the slot", [&] { return create_slot(slot_name_, wait_callback); },
 		[&](core::Lsn lsn) {
@@ -217,7 +223,7 @@ void Session::make_slot()
 	progress_.streaming = pg::in_transaction("writing pgbraid.flow_progress",
 											 [&] { return catalog::finish_progress(flow_.id, progress_.generation); });
 	if (!progress_.streaming)
-		worker::leave(worker::State::stopped);	// and begin anew
+		worker::leave(worker::State::stopped); // and begin anew
 }
 
 void Session::send_snapshot(core::Lsn lsn)
@@ -247,7 +253,8 @@ void Session::check_tail()
 		check_writer(tail);
 	core::History history = history_of(progress_, false);
 	worker::Entry &entry = worker::self();
-	uint64 hash = std::hash<std::string>()(nats::printable(connection_.urls) + ' ' + flow_.stream + ' ' + history.epoch);
+	uint64 hash =
+		std::hash<std::string>()(nats::printable(connection_.urls) + ' ' + flow_.stream + ' ' + history.epoch);
 	uint64 stored = std::exchange(entry.stream_hash, hash) == hash ? pg_atomic_read_u64(&entry.stored_sequence) : 0;
 	pg_atomic_write_u64(&entry.stored_sequence, stored);
 	if (stored > 0 && (tail.sequence < stored || (tail.last && tail.last->history != history)))
@@ -258,12 +265,15 @@ void Session::check_writer(const core::StreamTail &tail) const
 {
 	const core::History &writer = tail.last->history;
 	auto theirs = core::parse_epoch(writer.epoch), ours = core::parse_epoch(history_of(progress_, false).epoch);
-	bool is_ours = writer.system == GetSystemIdentifier() && theirs && theirs->is_same_flow(*ours) && !theirs->is_later_than(*ours);
+	bool is_ours = writer.system == GetSystemIdentifier() && theirs && theirs->is_same_flow(*ours) &&
+				   !theirs->is_later_than(*ours);
 	if (!is_ours)
-		throw pg::Failure({.sqlstate = "55000",
-						   .message = "stream \"" + flow_.stream + "\" has another writer",
-						   .detail = "Its last message is " + std::to_string(tail.sequence) + ", of epoch " + writer.epoch + ".",
-						   .hint = "Give each flow a stream of its own: pgflow_alter(" + literal(flow_.name) + ", stream => '...')."});
+		throw pg::Failure(
+			{.sqlstate = "55000",
+			 .message = "stream \"" + flow_.stream + "\" has another writer",
+			 .detail = "Its last message is " + std::to_string(tail.sequence) + ", of epoch " + writer.epoch + ".",
+			 .hint =
+				 "Give each flow a stream of its own: pgflow_alter(" + literal(flow_.name) + ", stream => '...')."});
 }
 
 core::Position Session::stored_position() const
@@ -277,8 +287,8 @@ void Session::decode()
 {
 	worker::set_state(worker::State::streaming);
 	stable_at_ = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), stable_ms);
-	ereport(LOG, (errmsg("flow \"%s\" streams from slot \"%s\" to stream \"%s\"", flow_.name.c_str(), slot_name_.c_str(),
-						 flow_.stream.c_str())));
+	ereport(LOG, (errmsg("flow \"%s\" streams from slot \"%s\" to stream \"%s\"", flow_.name.c_str(),
+						 slot_name_.c_str(), flow_.stream.c_str())));
 	between_records_ = true;
 	for (unsigned records = 0;; records++) {
 		if (reader_->end() >= GetFlushRecPtr(nullptr))
@@ -327,7 +337,8 @@ bool Session::server_differs()
 	if (IsTransactionState())
 		return !was_healthy_;
 	server_changed = false;
-	return connection_ != pg::in_transaction("looking up the NATS server", [&] { return look_up_connection(flow_, database_); });
+	return connection_ !=
+		   pg::in_transaction("looking up the NATS server", [&] { return look_up_connection(flow_, database_); });
 }
 
 // All that is not decoding. Never blocks.
@@ -342,12 +353,13 @@ void Session::service()
 	if (!was_healthy_)
 		pg::call([] { hear_of_changes(); });
 	if (pg::configuration_generation() != configuration_ || server_differs())
-		worker::leave(worker::State::stopped);	// the manager starts it again, with the new settings
+		worker::leave(worker::State::stopped); // the manager starts it again, with the new settings
 	if (stable_at_ != 0 && GetCurrentTimestamp() >= stable_at_) {
 		worker::recovered();
 		stable_at_ = 0;
 	}
-	if (progress.state == nats::Publisher::State::broken && progress.error->sqlstate == std::string_view(core::sqlstate::data_corrupted))
+	if (progress.state == nats::Publisher::State::broken &&
+		progress.error->sqlstate == std::string_view(core::sqlstate::data_corrupted))
 		give_up_lost(progress.error->message.c_str());
 	if (progress.state == nats::Publisher::State::broken)
 		throw pg::Failure(*progress.error);
@@ -392,7 +404,8 @@ void Session::report_trouble(const nats::Publisher::Progress &progress)
 	was_healthy_ = progress.healthy;
 }
 
-// What can be confirmed: the last commit whose events are all stored; or, when nothing is on its way, all that was read.
+// What can be confirmed: the last commit whose events are all stored; or, when nothing is on its way, all that was
+// read.
 core::Lsn Session::safe_position(const nats::Publisher::Progress &progress) const
 {
 	if (between_records_ && progress.unacknowledged_messages == 0 && outlet_.is_empty())
@@ -431,4 +444,4 @@ void Session::confirm(const nats::Publisher::Progress &progress)
 	next_save_ = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), settings::flow_save_interval_ms());
 }
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

@@ -49,10 +49,10 @@ private:
 	std::string slot_name_;
 	std::string database_;
 	catalog::Progress progress_;
-	bool is_new_ = false;	// the slot was made by this worker
+	bool is_new_ = false; // the slot was made by this worker
 	int event_fd_;
 	pg::Waiter waiter_;
-	nats::ConnectionOptions connection_;	// that the publisher was made with
+	nats::ConnectionOptions connection_; // that the publisher was made with
 	nats::Publisher publisher_;
 	Outlet outlet_;
 	std::optional<Encoder> encoder_;
@@ -60,7 +60,7 @@ private:
 	std::optional<Decoder> decoder_;
 	std::optional<SlotReader> reader_;
 
-	bool between_records_ = false;	// no transaction is half handed over
+	bool between_records_ = false; // no transaction is half handed over
 	unsigned configuration_;
 	Decoder::Counters reported_;
 	uint64_t reported_errors_ = 0, reported_retries_ = 0, reported_published_ = 0;
@@ -68,11 +68,11 @@ private:
 		core::Lsn lsn;
 		TimestampTz time;
 	};
-	std::deque<Commit> unacknowledged_commits_;	// some of them
+	std::deque<Commit> unacknowledged_commits_; // some of them
 	bool was_healthy_ = false;
-	TimestampTz stable_at_ = 0;		// 0 once earlier failures are forgotten
+	TimestampTz stable_at_ = 0; // 0 once earlier failures are forgotten
 	TimestampTz next_save_ = 0;
 	core::Lsn saved_ = 0;
 };
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

@@ -43,7 +43,7 @@ void no_write(LogicalDecodingContext *, XLogRecPtr, TransactionId, bool)
 {
 }
 
-}	// namespace
+} // namespace
 
 SlotState find_slot(const std::string &name)
 {
@@ -67,11 +67,11 @@ core::Lsn create_slot(const std::string &name, WaitForWal wait)
 {
 	wait_for_wal = wait;
 	return pg::call([&] {
-		XactIsoLevel = XACT_REPEATABLE_READ;	// what the slot's snapshot is good for
+		XactIsoLevel = XACT_REPEATABLE_READ; // what the slot's snapshot is good for
 		CheckLogicalDecodingRequirements();
 		pg::create_ephemeral_slot(name.c_str());
-		auto *context = CreateInitDecodingContext(plugin, NIL, true, InvalidXLogRecPtr, reader_routine(), no_write, no_write,
-												  nullptr);
+		auto *context = CreateInitDecodingContext(plugin, NIL, true, InvalidXLogRecPtr, reader_routine(), no_write,
+												  no_write, nullptr);
 		DecodingContextFindStartpoint(context);
 		// The last record read has told which transactions run: nothing decoded later commits before it.
 		XLogRecPtr position = context->reader->ReadRecPtr;
@@ -100,7 +100,8 @@ SlotReader::SlotReader(const std::string &name, WaitForWal wait)
 	context_ = pg::call([&] {
 		CheckLogicalDecodingRequirements();
 		pg::acquire_slot(name.c_str());
-		auto *context = CreateDecodingContext(InvalidXLogRecPtr, NIL, false, reader_routine(), no_write, no_write, nullptr);
+		auto *context =
+			CreateDecodingContext(InvalidXLogRecPtr, NIL, false, reader_routine(), no_write, no_write, nullptr);
 		XLogBeginRead(context->reader, MyReplicationSlot->data.restart_lsn);
 		InvalidateSystemCaches();
 		return context;
@@ -144,4 +145,4 @@ void SlotReader::save()
 	pg::call([] { ReplicationSlotSave(); });
 }
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

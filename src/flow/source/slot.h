@@ -10,10 +10,10 @@ struct LogicalDecodingContext;
 namespace pgbraid::flow {
 
 enum class SlotState { missing, usable, invalidated };
-SlotState find_slot(const std::string &name);	// in an open transaction
+SlotState find_slot(const std::string &name); // in an open transaction
 
-// Our own output plugin may be used in this process. (PostgreSQL refuses libraries that output_plugin_libraries does not
-// list; whoever preloads pgbraid has decided to trust it, and this opens nothing to any other session.)
+// Our own output plugin may be used in this process. (PostgreSQL refuses libraries that output_plugin_libraries does
+// not list; whoever preloads pgbraid has decided to trust it, and this opens nothing to any other session.)
 void allow_own_plugin();
 
 // Waits until WAL is on disk up to the LSN; called when PostgreSQL's reader needs what is not there yet.
@@ -35,15 +35,15 @@ public:
 	// Decodes one WAL record. Transactions are handed to the output plugin when their commit record is read.
 	void read();
 
-	core::Lsn end() const noexcept;			// of the last record read
-	core::Lsn confirmed() const noexcept;	// of the slot
+	core::Lsn end() const noexcept;		  // of the last record read
+	core::Lsn confirmed() const noexcept; // of the slot
 
 	// The slot need not give anything that committed before `lsn` again. Monotonic.
 	void confirm(core::Lsn lsn);
-	void save();	// to disk
+	void save(); // to disk
 
 private:
 	LogicalDecodingContext *context_;
 };
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

@@ -25,12 +25,13 @@ constexpr char select_leaves[] =
 	"  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = p.schemaname, "
 	"  LATERAL (SELECT relid FROM pg_partition_tree(c.oid) "
 	"           UNION SELECT c.oid) leaf JOIN pg_class l ON l.oid = leaf.relid "
-	" WHERE p.pubname = $1 AND l.relkind = 'r' ORDER BY 1";	// neither roots nor foreign tables
+	" WHERE p.pubname = $1 AND l.relkind = 'r' ORDER BY 1"; // neither roots nor foreign tables
 
 std::vector<Oid> tables_of(const std::string &publication)
 {
 	std::vector<Oid> tables;
-	pg::spi::each(select_leaves, {pg::spi::text(publication)}, [&](const pg::spi::Row &row) { tables.push_back(row.oid(1)); });
+	pg::spi::each(select_leaves, {pg::spi::text(publication)},
+				  [&](const pg::spi::Row &row) { tables.push_back(row.oid(1)); });
 	return tables;
 }
 
@@ -49,7 +50,8 @@ void lock_tables(const std::vector<Oid> &tables)
 		pg::spi::each("SELECT relfilenode = $2 FROM pg_class WHERE oid = $1", {pg::spi::oid(table), pg::spi::oid(file)},
 					  [&](const pg::spi::Row &row) { same = row.boolean(1); });
 		if (!same)
-			throw pg::Failure({.sqlstate = "40001", .message = "a table was rewritten while the initial snapshot began",
+			throw pg::Failure({.sqlstate = "40001",
+							   .message = "a table was rewritten while the initial snapshot began",
 							   .hint = "The snapshot is taken again by itself."});
 	}
 }
@@ -97,12 +99,13 @@ private:
 void publish_row(Decoder &decoder, Relation relation, const RowImage &row, core::Position position)
 {
 	pg::call([&] {
-		pg::enter([](Decoder *d, Relation r, const RowImage *image, core::Position p) { d->snapshot_row(r, *image, p); },
-				  &decoder, relation, &row, position);
+		pg::enter(
+			[](Decoder *d, Relation r, const RowImage *image, core::Position p) { d->snapshot_row(r, *image, p); },
+			&decoder, relation, &row, position);
 	});
 }
 
-}	// namespace
+} // namespace
 
 void publish_snapshot(Decoder &decoder, const std::string &publication, core::Lsn lsn,
 					  const std::function<void(uint64_t rows)> &each_row)
@@ -129,16 +132,18 @@ std::vector<std::string> subjects_of(const std::string &publication, const core:
 				  "  FROM pg_publication p WHERE pubname = $1",
 				  {pg::spi::text(publication)}, [&](const pg::spi::Row &row) {
 					  if (row.boolean(1))
-						  patterns.push_back(subject.pattern({.database = database, .schema = {}, .table = {}, .op = {}, .key = {}}));
+						  patterns.push_back(
+							  subject.pattern({.database = database, .schema = {}, .table = {}, .op = {}, .key = {}}));
 				  });
 	if (!patterns.empty())
 		return patterns;
 	pg::spi::each("SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = $1 ORDER BY 1, 2",
 				  {pg::spi::text(publication)}, [&](const pg::spi::Row &row) {
 					  std::string schema = pg::to_utf8(row.text(1)), table = pg::to_utf8(row.text(2));
-					  patterns.push_back(subject.pattern({.database = database, .schema = schema, .table = table, .op = {}, .key = {}}));
+					  patterns.push_back(subject.pattern(
+						  {.database = database, .schema = schema, .table = table, .op = {}, .key = {}}));
 				  });
 	return patterns;
 }
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

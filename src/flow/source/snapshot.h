@@ -17,4 +17,4 @@ void publish_snapshot(Decoder &decoder, const std::string &publication, core::Ls
 std::vector<std::string> subjects_of(const std::string &publication, const core::SubjectTemplate &subject,
 									 const std::string &database);
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

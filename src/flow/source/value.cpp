@@ -61,8 +61,12 @@ Shape shape_of(Oid type)
 		case FLOAT4OID: return Shape::float4;
 		case FLOAT8OID: return Shape::float8;
 		case NUMERICOID: return Shape::number;
-		case TEXTOID: case VARCHAROID: case BPCHAROID: return Shape::text;
-		case DATEOID: case TIMESTAMPOID: case TIMESTAMPTZOID: return Shape::date_time;
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID: return Shape::text;
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID: return Shape::date_time;
 		case JSONOID: return Shape::json;
 		case JSONBOID: return Shape::jsonb;
 		default: break;
@@ -148,7 +152,8 @@ void append_array(Bytes &to, TypePlan *plan, Datum value)
 	Datum *values;
 	bool *nulls;
 	int count, next = 0;
-	deconstruct_array(array, ARR_ELEMTYPE(array), plan->length, plan->by_value, plan->alignment, &values, &nulls, &count);
+	deconstruct_array(array, ARR_ELEMTYPE(array), plan->length, plan->by_value, plan->alignment, &values, &nulls,
+					  &count);
 	append_dimension(to, plan->element, dimensions, ARR_DIMS(array), values, nulls, &next);
 }
 
@@ -181,7 +186,7 @@ void append_composite(Bytes &to, Datum value)
 	to.append('}');
 }
 
-}	// namespace
+} // namespace
 
 TypePlan *plan_type(Oid type)
 {
@@ -220,8 +225,7 @@ void append_value(Bytes &to, TypePlan *plan, Datum value)
 		case Shape::date_time: return append_date_time(to, plan->type, value);
 		case Shape::json: return core::append_json_verbatim(to, text_of(value));
 		case Shape::jsonb: return append_jsonb(to, value);
-		case Shape::cast_to_json:
-			return core::append_json_verbatim(to, text_of(FunctionCall1(&plan->function, value)));
+		case Shape::cast_to_json: return core::append_json_verbatim(to, text_of(FunctionCall1(&plan->function, value)));
 		case Shape::array: return append_array(to, plan, value);
 		case Shape::composite: return append_composite(to, value);
 		case Shape::other: return core::append_json_string(to, OutputFunctionCall(&plan->function, value));
@@ -251,9 +255,9 @@ void convert_to_utf8(Bytes &bytes, size_t from, BadBytes bad_bytes)
 	const char *converted = pg_server_to_any(text.data(), (int) text.size(), PG_UTF8);
 	if (converted == text.data())
 		return;
-	std::size_t size = strlen(converted);	// JSON has no zero byte, and names have none either
+	std::size_t size = strlen(converted); // JSON has no zero byte, and names have none either
 	bytes.truncate(from);
 	bytes.append({converted, size});
 }
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

@@ -9,22 +9,29 @@
 namespace pgbraid::flow {
 
 enum class Shape : unsigned char {
-	boolean, int2, int4, int8, float4, float8,
-	number,			// any other number: by its output function
-	text,			// text, varchar, bpchar
-	date_time,		// date, timestamp, timestamptz
-	json, jsonb,
-	cast_to_json,	// a type of an extension that has a cast to json, hstore say
-	array, composite,
-	other,			// a string, by the output function
+	boolean,
+	int2,
+	int4,
+	int8,
+	float4,
+	float8,
+	number,	   // any other number: by its output function
+	text,	   // text, varchar, bpchar
+	date_time, // date, timestamp, timestamptz
+	json,
+	jsonb,
+	cast_to_json, // a type of an extension that has a cast to json, hstore say
+	array,
+	composite,
+	other, // a string, by the output function
 };
 
 struct TypePlan {
 	Shape shape;
-	Oid type;			// base type of a domain
-	FmgrInfo function;	// output function, or the cast
-	bool is_varlena;	// may be stored out of line
-	TypePlan *element;	// array, and of its elements:
+	Oid type;		   // base type of a domain
+	FmgrInfo function; // output function, or the cast
+	bool is_varlena;   // may be stored out of line
+	TypePlan *element; // array, and of its elements:
 	int16 length;
 	bool by_value;
 	char alignment;
@@ -44,4 +51,4 @@ void append_plain(core::Bytes &to, const TypePlan *plan, Datum value);
 enum class BadBytes { replace, keep };
 void convert_to_utf8(core::Bytes &bytes, size_t from, BadBytes bad_bytes = BadBytes::replace);
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow

@@ -33,8 +33,10 @@ void clean_up()
 // What would change the text of values. docs/wire-format.md promises it.
 void pin_settings()
 {
-	static constexpr struct { const char *name, *value; } pinned[] = {
-		{"TimeZone", "UTC"}, {"DateStyle", "ISO, MDY"}, {"IntervalStyle", "postgres"},
+	static constexpr struct {
+		const char *name, *value;
+	} pinned[] = {
+		{"TimeZone", "UTC"},	 {"DateStyle", "ISO, MDY"},	  {"IntervalStyle", "postgres"},
 		{"bytea_output", "hex"}, {"extra_float_digits", "1"}, {"search_path", "pg_catalog, pg_temp"},
 	};
 	pg::call([] {
@@ -53,15 +55,15 @@ void run()
 		worker::leave(worker::State::stopped);
 	Session running(std::move(*flow));
 	session = &running;
-	struct Leave {	// an exception ends the session before the process
+	struct Leave { // an exception ends the session before the process
 		~Leave() { stop_publisher(), session = nullptr; }
 	} leave;
 	running.run();
 }
 
-}	// namespace
+} // namespace
 
-}	// namespace pgbraid::flow
+} // namespace pgbraid::flow
 
 PGBRAID_EXPORT void pgbraid_flow_main(Datum argument)
 {
