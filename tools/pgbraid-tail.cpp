@@ -2,8 +2,11 @@
 //
 // Reads through an ordered consumer, from the last sequence seen on whenever something breaks: so nothing is missed and
 // nothing comes twice, whatever happens to the server meanwhile.
+#include "core/flow/subject.h"
+
 #include <nats/nats.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -26,7 +29,7 @@ volatile std::sig_atomic_t interrupted = 0;
 constexpr char usage[] =
 	"pgbraid-tail prints the messages of a NATS JetStream stream as they arrive.\n"
 	"\n"
-	"Usage: pgbraid-tail [OPTION]... [SUBJECT]\n"
+	"Usage: pgbraid-tail [OPTION]... [SUBJECT]...\n"
 	"\n"
 	"  -s, --server URL[,URL]   NATS servers (default: $NATS_URL or nats://127.0.0.1:4222)\n"
 	"      --creds FILE         credentials file\n"
@@ -41,11 +44,13 @@ constexpr char usage[] =
 	"      --verbose            the subject before each message\n"
 	"      --version, --help\n"
 	"\n"
-	"SUBJECT may have wildcards: pgflow.shop.public.* for every table of a schema.\n";
+	"Without a SUBJECT, every message of the stream. It may have wildcards: pgflow.shop.public.* for every table of a\n"
+	"schema.\n";
 
 struct Options {
 	std::string servers = std::getenv("NATS_URL") ? std::getenv("NATS_URL") : "nats://127.0.0.1:4222";
-	std::string creds, user, password, stream, subject, from = "all";
+	std::string creds, user, password, stream, from = "all";
+	std::vector<std::string> subjects;
 	std::uint64_t count = 0;
 	bool until_end = false, wait = false, json = false, verbose = false;
 	double timeout = 0;
@@ -96,11 +101,8 @@ Options parse(int argc, char **argv)
 			default: std::fputs("Try 'pgbraid-tail --help'.\n", stderr); std::exit(1);
 		}
 	}
-	if (optind < argc)
-		options.subject = argv[optind++];
-	if (optind < argc)
-		fail("one subject is enough; wildcards are * and >");
-	if (options.stream.empty() && options.subject.empty())
+	options.subjects.assign(argv + optind, argv + argc);
+	if (options.stream.empty() && options.subjects.empty())
 		fail("which messages? Give a subject or --stream.");
 	return options;
 }
@@ -228,7 +230,7 @@ private:
 	bool find_by_subject()
 	{
 		std::string request = "{\"subject\":";
-		append_json(request, options_.subject);
+		append_json(request, options_.subjects.front());
 		request += '}';
 		natsMsg *reply = nullptr;
 		natsStatus status =
@@ -253,7 +255,8 @@ private:
 		while (!look_up()) {
 			if (!options_.wait)
 				fail(problem_.empty()
-						 ? "no stream " + (options_.stream.empty() ? "listens on " + options_.subject : options_.stream)
+						 ? "no stream " +
+							   (options_.stream.empty() ? "listens on " + options_.subjects.front() : options_.stream)
 						 : "could not look for the stream: " + problem_);
 			if (interrupted)
 				std::exit(0);
@@ -284,8 +287,7 @@ private:
 		how.Ordered = true;
 		how.Config.DeliverPolicy = js_DeliverByStartSequence;
 		how.Config.OptStartSeq = next_;
-		const char *subject = options_.subject.empty() ? ">" : options_.subject.c_str();
-		natsStatus status = js_SubscribeSync(&subscription_, jetstream_, subject, nullptr, &how, nullptr);
+		natsStatus status = js_SubscribeSync(&subscription_, jetstream_, ">", nullptr, &how, nullptr);
 		if (status == NATS_OK) {
 			natsSubscription_SetPendingLimits(subscription_, -1, -1);
 			return true;
@@ -313,14 +315,24 @@ private:
 		std::uint64_t sequence = data->Sequence.Stream;
 		jsMsgMetaData_Destroy(data);
 		bool is_new = sequence >= next_;
-		if (is_new) {
+		if (is_new && is_wanted(message)) {
 			print(message, sequence);
-			next_ = sequence + 1;
 			printed_++;
 			last_message_ = Clock::now();
 		}
+		next_ = std::max(next_, sequence + 1);
 		natsMsg_Destroy(message);
 		return is_new && (printed_ == options_.count || (options_.until_end && sequence >= last_));
+	}
+
+	// All of the stream is read, whatever subjects are wanted: so its sequences have no gaps, and one order holds for
+	// all.
+	bool is_wanted(natsMsg *message) const
+	{
+		const auto &wanted = options_.subjects;
+		return wanted.empty() || std::any_of(wanted.begin(), wanted.end(), [&](const std::string &pattern) {
+				   return pgbraid::core::covers(pattern, natsMsg_GetSubject(message));
+			   });
 	}
 
 	void print(natsMsg *message, std::uint64_t sequence)
