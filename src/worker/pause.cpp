@@ -4,6 +4,7 @@
 
 extern "C" {
 #include "access/htup_details.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -56,10 +57,21 @@ const char *database_wanted_by(Node *statement)
 	}
 }
 
+// have_createdb_privilege() is no part of every minor release's interface.
+bool may_create_databases()
+{
+	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	bool allowed = superuser() || reinterpret_cast<Form_pg_authid>(GETSTRUCT(tuple))->rolcreatedb;
+	ReleaseSysCache(tuple);
+	return allowed;
+}
+
 // Who may not run the statement shall not disturb our workers with it either.
 bool may_disturb(Oid database, Node *statement)
 {
-	if (IsA(statement, CreatedbStmt) && !have_createdb_privilege())
+	if (IsA(statement, CreatedbStmt) && !may_create_databases())
 		return false;
 	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
 	if (!HeapTupleIsValid(tuple))
