@@ -1,0 +1,29 @@
+# Who may do what: nobody anything, until it is granted.
+use strict;
+use warnings;
+
+use Braid;
+use Test::More;
+
+my $braid = Braid->new;
+$braid->sql('CREATE TABLE t (id int PRIMARY KEY)');
+$braid->sql("SELECT pgflow_create('f', tables => '{t}')");
+$braid->until_state('f', 'streaming');
+$braid->sql('CREATE ROLE app; CREATE ROLE watcher IN ROLE pg_monitor; GRANT INSERT ON t TO app');
+
+sub as
+{
+	my ($role, $sql) = @_;
+	return $braid->error_of("SET ROLE $role; $sql");
+}
+
+like(as('app', "SELECT pgflow_wait('f')"), qr/42501/, 'a plain role may not wait');
+$braid->sql('GRANT EXECUTE ON FUNCTION pgflow_wait(name, pg_lsn, interval) TO app');
+is(as('app', "INSERT INTO t VALUES (1); SELECT pgflow_wait('f')"), '', 'with EXECUTE on pgflow_wait, and nothing else, it may');
+like(as('app', $_), qr/42501/, "but not: $_")
+	for 'SELECT * FROM pgbraid.flows', "SELECT pgflow_drop('f')", 'SELECT * FROM pgbraid.stat_flow', 'SELECT * FROM pgflow_check()',
+	"SELECT pgbraid.wait(1, NULL, '1 s')";
+is(as('watcher', 'SELECT * FROM pgbraid.stat_flow; SELECT * FROM pgbraid.stat_worker'), '', 'a member of pg_monitor may read the views');
+like(as('watcher', $_), qr/42501/, "but not: $_") for 'SELECT * FROM pgflow_check()', "SELECT pgflow_pause('f')", 'SELECT * FROM pgbraid.flows';
+like($braid->error_of('SELECT pgbraid.wait(1, NULL, NULL)'), qr/22004/, 'nulls are refused');
+done_testing();
