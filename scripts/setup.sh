@@ -58,7 +58,8 @@ need_postgresql() {
 	# A PG_CONFIG outside Debian's tree speaks for an installation that is complete in itself.
 	[[ -n ${PG_CONFIG:-} && $("$PG_CONFIG" --bindir) != "$prefix/bin" ]] && return
 	need_file "$prefix/bin/postgres" "postgresql-$version"
-	need_file "$prefix/lib/pgxs/src/makefiles/pgxs.mk" "postgresql-server-dev-$version"
+	# Both, so that headers and server are of one minor release.
+	need_file "/usr/include/postgresql/$version/server/postgres.h" "postgresql-$version postgresql-server-dev-$version"
 }
 
 as_root() {
@@ -102,4 +103,5 @@ if [[ -z $version ]]; then
 	need_postgresql "$(debian_version)"
 fi
 echo "Installing ${missing[*]}"
-install_packages "${missing[@]}"
+# shellcheck disable=SC2086,SC2048 # one entry can name two packages
+install_packages ${missing[*]}

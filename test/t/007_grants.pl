@@ -23,7 +23,13 @@ is(as('app', "INSERT INTO t VALUES (1); SELECT pgflow_wait('f')"), '', 'with EXE
 like(as('app', $_), qr/42501/, "but not: $_")
 	for 'SELECT * FROM pgbraid.flows', "SELECT pgflow_drop('f')", 'SELECT * FROM pgbraid.stat_flow', 'SELECT * FROM pgflow_check()',
 	"SELECT pgbraid.wait(1, NULL, '1 s')";
+like(as('app', "SELECT pgflow_wait('nowhere')"), qr/42704/, 'a flow that does not exist is said not to exist');
+$braid->sql('CREATE SCHEMA trap AUTHORIZATION app');
+is(as('app', "CREATE FUNCTION trap.pg_current_xact_id_if_assigned() RETURNS xid8 LANGUAGE plpgsql AS 'BEGIN RAISE ''trapped''; END';
+	SET search_path = trap, pg_catalog, public; SELECT pgflow_wait('f')"), '', 'pgflow_wait calls nothing of the caller');
 is(as('watcher', 'SELECT * FROM pgbraid.stat_flow; SELECT * FROM pgbraid.stat_worker'), '', 'a member of pg_monitor may read the views');
 like(as('watcher', $_), qr/42501/, "but not: $_") for 'SELECT * FROM pgflow_check()', "SELECT pgflow_pause('f')", 'SELECT * FROM pgbraid.flows';
+$braid->sql('GRANT EXECUTE ON FUNCTION pgflow_check(name), pgbraid.check_nats(name) TO watcher');
+is(as('watcher', 'SELECT * FROM pgflow_check()'), '', 'unless that is granted');
 like($braid->error_of('SELECT pgbraid.wait(1, NULL, NULL)'), qr/22004/, 'nulls are refused');
 done_testing();
