@@ -24,7 +24,6 @@ struct PublisherOptions {
 	// Nats-Msg-Id (the server then also de-duplicates), else Pgbraid-Id with the same value. Only with the former is a
 	// foreign writer noticed whenever it writes; with the latter, a message of ours whose place it takes can be lost.
 	bool message_id = true;
-	bool op_header = false;						 // Pgbraid-Op, for formats whose payload does not name the operation
 	std::size_t ack_messages = 2000;			 // an acknowledgement is asked for at least this often,
 	std::size_t ack_bytes = 1 << 20;			 // and when nothing more is waiting to be sent
 	std::chrono::milliseconds ack_timeout{5000}; // silence for this long is a doubt
@@ -47,6 +46,7 @@ public:
 		std::uint64_t unacknowledged_messages = 0;
 		std::uint64_t retries = 0; // attempts after a failure, connections included
 		std::string connected_url;
+		std::size_t max_payload = 0;	  // of the server, headers included; 0 before the first connection
 		std::optional<core::Error> error; // the latest trouble
 		std::uint64_t errors = 0;		  // how many there have been, so that a new one can be told from an old one
 		bool healthy = false;			  // connected, and nothing has failed since; after a refusal or silence

@@ -172,6 +172,7 @@ void Sender::begin_round(const core::StreamTail &tail)
 		progress_.tail = tail;
 	progress_.state = Publisher::State::ready;
 	progress_.connected_url = connection_->connected_url();
+	progress_.max_payload = static_cast<std::size_t>(connection_->max_payload());
 	progress_.healthy = !refused_;
 	if (outbox_.unacknowledged_messages() == 0)
 		failures_ = 0;
@@ -264,8 +265,19 @@ natsStatus Sender::make(__natsMsg **made, const core::Outbox::Next &next, bool a
 		status = natsMsgHeader_Set(*made, options_.message_id ? "Nats-Msg-Id" : "Pgbraid-Id", id_.c_str());
 	if (status == NATS_OK)
 		status = set_guard(*made, next);
-	if (status == NATS_OK && options_.op_header)
-		status = natsMsgHeader_Set(*made, "Pgbraid-Op", message.op);
+	return status == NATS_OK ? set_headers(*made, message.headers) : status;
+}
+
+natsStatus Sender::set_headers(__natsMsg *message, std::string_view lines)
+{
+	natsStatus status = NATS_OK;
+	while (status == NATS_OK && !lines.empty()) {
+		auto colon = lines.find(": "), end = lines.find("\r\n");
+		name_ = lines.substr(0, colon);
+		value_ = lines.substr(colon + 2, end - colon - 2);
+		status = natsMsgHeader_Set(message, name_.c_str(), value_.c_str());
+		lines.remove_prefix(end + 2);
+	}
 	return status;
 }
 

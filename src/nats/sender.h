@@ -42,6 +42,7 @@ private:
 	Maybe publish(const core::Outbox::Next &next, bool ask);
 	natsStatus make(__natsMsg **made, const core::Outbox::Next &next, bool ask);
 	natsStatus set_guard(__natsMsg *message, const core::Outbox::Next &next);
+	natsStatus set_headers(__natsMsg *message, std::string_view lines);
 	std::uint64_t unsent() const;
 	bool must_ask() const;
 	Maybe collect();
@@ -70,7 +71,7 @@ private:
 	std::size_t since_asked_messages_ = 0, since_asked_bytes_ = 0;
 	std::size_t stride_;		  // messages per acknowledgement: few after a failure, so that the culprit gets its own
 	Clock::time_point last_life_; // when the server last took or answered something
-	std::string subject_, number_, reply_, id_, previous_id_, last_subject_;
+	std::string subject_, number_, reply_, id_, previous_id_, last_subject_, name_, value_;
 };
 
 } // namespace pgbraid::nats

@@ -226,6 +226,7 @@ Result<core::StreamTail> read_tail(const Connection &connection, const std::stri
 	for (const char *name : {"Nats-Msg-Id", "Pgbraid-Id"})
 		if (!tail.last)
 			tail.last = core::parse_message_id(header(headers, name));
+	tail.snapshot = header(headers, "Pgbraid-Snapshot");
 	return tail;
 }
 

@@ -23,8 +23,8 @@ struct StreamConfig {
 // A missing stream is created with file storage, limits retention, discard old, and the default duplicate window.
 Status ensure_stream(const Connection &connection, const StreamConfig &config);
 
-// The last sequence of the stream and the id in the named header of the last message (if that message still exists and
-// parses). Answered by the stream's leader.
+// The last sequence of the stream, and what the headers of its last message say (if that message still exists).
+// Answered by the stream's leader.
 Result<core::StreamTail> read_tail(const Connection &connection, const std::string &stream);
 
 // Reads only: is JetStream on, may we ask? The account's limits in one line of text.

@@ -12,7 +12,7 @@ TEST(Batch, KeepsMessagesInOrder)
 	Batch batch;
 	std::string payload;
 	for (std::uint64_t i = 0; i < 500; i++) {
-		batch.begin("s." + std::to_string(i), history, {7, i}, i % 2 == 0 ? "insert" : "delete");
+		batch.begin("s." + std::to_string(i), history, {7, i}, i % 2 == 0 ? "A: 1\r\n" : "");
 		payload += static_cast<char>('a' + i % 26);
 		batch.payload().append(payload);
 		batch.end();
@@ -24,7 +24,7 @@ TEST(Batch, KeepsMessagesInOrder)
 		EXPECT_EQ(message.id, "12.1-1.0000000000000007." + std::to_string(i));
 		EXPECT_EQ(message.payload, payload.substr(0, i + 1));
 		EXPECT_EQ(message.position, (Position{7, i}));
-		EXPECT_STREQ(message.op, i % 2 == 0 ? "insert" : "delete");
+		EXPECT_EQ(message.headers, i % 2 == 0 ? "A: 1\r\n" : "");
 	}
 }
 

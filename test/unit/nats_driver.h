@@ -39,12 +39,14 @@ public:
 	Driver(const Driver &) = delete;
 	Driver &operator=(const Driver &) = delete;
 
+	std::string headers; // of the messages made from now on
+
 	std::unique_ptr<core::Batch> batch(std::size_t messages, const std::string &subject = "t.a", std::size_t size = 0)
 	{
 		auto made = std::make_unique<core::Batch>();
 		for (std::size_t i = 0; i < messages; i++) {
 			submitted_++;
-			made->begin(subject, history, {1000 + submitted_, submitted_ % 7}, "insert");
+			made->begin(subject, history, {1000 + submitted_, submitted_ % 7}, headers);
 			auto text = std::to_string(submitted_) + " ";
 			made->payload().append(text);
 			if (text.size() < size)

@@ -39,9 +39,9 @@ TEST_F(NatsPublisher, StoresBatchesInOrder)
 TEST_F(NatsPublisher, WritesTheHeaders)
 {
 	auto options = publisher_options(server_->url());
-	options.op_header = true;
 	{
 		Driver driver(options);
+		driver.headers = "Pgbraid-Op: insert\r\nOther: a: b\r\n";
 		driver.submit(1);
 		ASSERT_TRUE(driver.wait_acknowledged());
 	}
@@ -52,8 +52,9 @@ TEST_F(NatsPublisher, WritesTheHeaders)
 		<< first.headers;
 	EXPECT_NE(first.headers.find("Nats-Expected-Last-Sequence: 0\r\n"), std::string::npos);
 	EXPECT_NE(first.headers.find("Pgbraid-Op: insert\r\n"), std::string::npos);
+	EXPECT_NE(first.headers.find("Other: a: b\r\n"), std::string::npos);
 
-	options.message_id = options.op_header = false;
+	options.message_id = false;
 	Driver driver(options);
 	driver.count_from(1);
 	driver.submit(1);

@@ -113,7 +113,7 @@ private:
 	{
 		auto batch = std::make_unique<Batch>();
 		for (auto left = random_() % 6; left > 0 && produced_ < all_messages; left--) {
-			batch->begin("s", ours, {++produced_, random_() % 3}, "insert");
+			batch->begin("s", ours, {++produced_, random_() % 3});
 			batch->end();
 			expected_.emplace_back((*batch)[batch->size() - 1].id);
 		}

@@ -11,7 +11,7 @@ std::unique_ptr<Batch> batch_of(std::uint64_t first, std::uint64_t count, Lsn co
 {
 	auto batch = std::make_unique<Batch>();
 	for (std::uint64_t i = first; i < first + count; i++) {
-		batch->begin("s", ours, {i, 0}, "insert");
+		batch->begin("s", ours, {i, 0});
 		batch->payload().append(std::to_string(i));
 		batch->end();
 	}

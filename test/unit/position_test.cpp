@@ -27,6 +27,9 @@ TEST(Position, OrdersByLsnThenOrdinal)
 	EXPECT_LT((Position{1, most}), (Position{2, 0}));
 	EXPECT_LT((Position{2, 0}), (Position{2, 1}));
 	EXPECT_EQ((Position{2, 1}), (Position{2, 1}));
+	EXPECT_LT((Position{2, 1}), (Position{2, 2, 0}));
+	EXPECT_LT((Position{2, 2, 0}), (Position{2, 2, 1}));
+	EXPECT_LT((Position{2, 2, 9}), (Position{2, 2}));
 }
 
 TEST(MessageId, HasTheDocumentedForm)
@@ -34,6 +37,8 @@ TEST(MessageId, HasTheDocumentedForm)
 	EXPECT_EQ(id_of({7213456789012345678, "1-2"}, {0x16B374D848, 42}), "7213456789012345678.1-2.00000016B374D848.42");
 	EXPECT_EQ(id_of({0, "e"}, {0, 0}), "0.e.0000000000000000.0");
 	EXPECT_EQ(id_of({most, "e"}, {most, most}), "18446744073709551615.e.FFFFFFFFFFFFFFFF.18446744073709551615");
+	EXPECT_EQ(id_of({0, "e"}, {7, 5, 0}), "0.e.0000000000000007.5.0");
+	EXPECT_EQ(id_of({0, "e"}, {7, 5, 12}), "0.e.0000000000000007.5.12");
 }
 
 TEST(MessageId, ParsesWhatItWrites)
@@ -42,6 +47,8 @@ TEST(MessageId, ParsesWhatItWrites)
 	for (int i = 0; i < 10000; i++) {
 		History history{random() >> random() % 64, std::to_string(random() % 9) + "-" + std::to_string(random())};
 		Position position{random() >> random() % 64, random() >> random() % 64};
+		if (i % 2 == 0)
+			position.part = static_cast<std::uint32_t>(random() % Position::whole);
 		auto id = parse_message_id(id_of(history, position));
 		ASSERT_TRUE(id);
 		EXPECT_EQ(id->history, history);
@@ -57,6 +64,11 @@ TEST(MessageId, RefusesEverythingElse)
 			 "...",
 			 "1.e.0000000000000000",
 			 "1.e.0000000000000000.",
+			 "1.e.0000000000000000.1.",
+			 "1.e.0000000000000000.1.01",
+			 "1.e.0000000000000000.1.2.3",
+			 "1.e.0000000000000000.1.4294967295",
+			 "1.e.0000000000000000.1.4294967296",
 			 ".e.0000000000000000.1",
 			 "1..0000000000000000.1",
 			 "1.e.000000000000000.1",
@@ -64,7 +76,6 @@ TEST(MessageId, RefusesEverythingElse)
 			 "1.e.000000000000000a.1",
 			 "1.e.000000000000000G.1",
 			 "1.e.0000000000000000.1.",
-			 "1.e.0000000000000000.1.2",
 			 "1.e.0000000000000000.01",
 			 "01.e.0000000000000000.1",
 			 "-1.e.0000000000000000.1",

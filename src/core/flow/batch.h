@@ -12,15 +12,14 @@ namespace pgbraid::core {
 
 class Batch {
 public:
-	// A view into the batch, valid while it lives unchanged. `op` is a literal.
+	// A view into the batch, valid while it lives unchanged. `headers` are lines "Name: value\r\n".
 	struct Message {
-		std::string_view subject, id, payload;
+		std::string_view subject, id, headers, payload;
 		Position position;
-		const char *op;
 	};
 
 	// begin .. payload() .. end: one message.
-	void begin(std::string_view subject, const History &history, Position position, const char *op);
+	void begin(std::string_view subject, const History &history, Position position, std::string_view headers = {});
 	Bytes &payload() noexcept { return bytes_; }
 	void end();
 
@@ -40,10 +39,9 @@ public:
 private:
 	struct Record {
 		std::size_t begin;
-		std::uint32_t subject_size, id_size;
+		std::uint32_t subject_size, id_size, headers_size;
 		std::size_t payload_size;
 		Position position;
-		const char *op;
 	};
 	Bytes bytes_;
 	std::vector<Record> records_;

@@ -15,10 +15,12 @@
 
 namespace pgbraid::core {
 
-// The end of the stream: its last sequence, and the last message's id if it has one that we can read.
+// The end of the stream: its last sequence, and the last message's id if it has one that we can read. `snapshot` is
+// where a snapshot stood, if the last message is one of its rows (header Pgbraid-Snapshot).
 struct StreamTail {
 	std::uint64_t sequence = 0;
 	std::optional<MessageId> last;
+	std::string snapshot = {};
 };
 
 class Outbox {

@@ -78,14 +78,19 @@ std::string_view take_field(std::string_view &text)
 
 void append_message_id(Bytes &to, const History &history, Position position)
 {
-	char *at = to.reserve(2 * most_decimals + lsn_digits + history.epoch.size() + 3);
+	char *at = to.reserve(3 * most_decimals + lsn_digits + history.epoch.size() + 4);
 	at = put_decimal(at, history.system);
 	*at++ = '.';
 	at += history.epoch.copy(at, history.epoch.size());
 	*at++ = '.';
 	at = put_hex(at, position.lsn, lsn_digits);
 	*at++ = '.';
-	to.commit(put_decimal(at, position.seq));
+	at = put_decimal(at, position.seq);
+	if (position.part != Position::whole) {
+		*at++ = '.';
+		at = put_decimal(at, position.part);
+	}
+	to.commit(at);
 }
 
 std::optional<MessageId> parse_message_id(std::string_view text)
@@ -93,10 +98,12 @@ std::optional<MessageId> parse_message_id(std::string_view text)
 	auto system = parse_decimal(take_field(text));
 	auto epoch = take_field(text);
 	auto lsn = parse_hex(take_field(text));
-	auto seq = parse_decimal(text);
-	if (!system || !is_epoch(epoch) || !lsn || !seq)
+	bool has_part = text.find('.') != std::string_view::npos;
+	auto seq = parse_decimal(take_field(text));
+	std::optional<std::uint64_t> part = has_part ? parse_decimal(text) : Position::whole;
+	if (!system || !is_epoch(epoch) || !lsn || !seq || !part || (has_part && *part >= Position::whole))
 		return std::nullopt;
-	return MessageId{{*system, std::string{epoch}}, {*lsn, *seq}};
+	return MessageId{{*system, std::string{epoch}}, {*lsn, *seq, static_cast<std::uint32_t>(*part)}};
 }
 
 void append_hex(Bytes &to, std::uint64_t value, int digits)

@@ -4,6 +4,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,9 +16,16 @@ using Lsn = std::uint64_t; // a byte position in WAL; 0 is none
 // (lsn of the commit record, ordinal of the change in its transaction) orders and identifies an event. The ordinal
 // counts every change before any filter, so that a changed filter does not shift it. The change's own LSN would not do:
 // one WAL record can carry many rows.
+//
+// What is published before the event itself has its position with a `part`: 0 for what must be known to read it (a
+// schema), 1, 2, ... for the pieces of one that is too large for a message. The last piece is the event itself:
+// `whole`.
 struct Position {
+	static constexpr std::uint32_t whole = std::numeric_limits<std::uint32_t>::max();
+
 	Lsn lsn = 0;
 	std::uint64_t seq = 0;
+	std::uint32_t part = whole;
 	auto operator<=>(const Position &) const = default;
 };
 
@@ -35,8 +43,9 @@ struct MessageId {
 	bool operator==(const MessageId &) const = default;
 };
 
-// "<system id>.<epoch>.<commit lsn, 16 upper case hex digits>.<seq>": the value of Nats-Msg-Id. An id has one spelling:
-// what parses is what append_message_id() writes (no leading zeros; an epoch of printable ASCII without a dot).
+// "<system id>.<epoch>.<commit lsn, 16 upper case hex digits>.<seq>", and ".<part>" unless it is whole: the value of
+// Nats-Msg-Id. An id has one spelling: what parses is what append_message_id() writes (no leading zeros; an epoch of
+// printable ASCII without a dot).
 void append_message_id(Bytes &to, const History &history, Position position);
 std::optional<MessageId> parse_message_id(std::string_view text);
 

@@ -141,6 +141,18 @@ std::string_view Encoder::subject_of(const RelationPlan &plan, const Change &cha
 	return subject_.view();
 }
 
+// Where the payload does not name the operation, a header does.
+std::string_view Encoder::headers_of(const Change &change)
+{
+	headers_.clear();
+	if (format_ == Format::rows) {
+		headers_.append("Pgbraid-Op: ");
+		headers_.append(name_of(change.operation));
+		headers_.append("\r\n");
+	}
+	return headers_.empty() ? std::string_view() : headers_.view();
+}
+
 void Encoder::append_json(Bytes &to, const RelationPlan &plan, const Change &change)
 {
 	core::append_event_head(to, name_of(change.operation), plan.frame, transaction_, change.position.seq);
@@ -163,7 +175,7 @@ void Encoder::append_json(Bytes &to, const RelationPlan &plan, const Change &cha
 
 void Encoder::append(core::Batch &batch, const RelationPlan &plan, const Change &change)
 {
-	batch.begin(subject_of(plan, change), history_, change.position, name_of(change.operation));
+	batch.begin(subject_of(plan, change), history_, change.position, headers_of(change));
 	size_t start = batch.payload().size();
 	if (format_ == Format::rows)
 		append_rows(batch.payload(), plan, change);

@@ -45,6 +45,7 @@ public:
 
 private:
 	std::string_view subject_of(const RelationPlan &plan, const Change &change);
+	std::string_view headers_of(const Change &change);
 	void append_json(core::Bytes &to, const RelationPlan &plan, const Change &change);
 
 	Format format_;
@@ -52,7 +53,7 @@ private:
 	std::string database_;
 	core::History history_;
 	core::TransactionFrame transaction_;
-	core::Bytes subject_, key_; // members, since an ereport would skip the destructors of locals
+	core::Bytes subject_, key_, headers_; // members, since an ereport would skip the destructors of locals
 	std::string pattern_;
 };
 

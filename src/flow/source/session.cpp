@@ -116,7 +116,6 @@ nats::PublisherOptions publisher_options(const catalog::Flow &flow, const std::s
 						  .replicas = (int) flow.replicas};
 		options.history = history_of(progress, !progress.streaming);
 		options.message_id = flow.message_id;
-		options.op_header = flow.format == "rows";
 		return options;
 	});
 }
