@@ -9,6 +9,7 @@ extern "C" {
 #include "access/sysattr.h"
 #include "replication/logical.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 }
 
 namespace pgbraid::flow {
@@ -99,19 +100,26 @@ void Decoder::register_callbacks(OutputPluginCallbacks *callbacks)
 	};
 }
 
-void Decoder::begin(ReorderBufferTXN *)
+bool Decoder::is_before_start(ReorderBufferTXN *transaction) const
+{
+	return transaction->final_lsn < start_.lsn && start_.cutoff.includes(full_xid(transaction->xid));
+}
+
+void Decoder::begin(ReorderBufferTXN *transaction)
 {
 	seq_ = 0;
 	started_ = false;
+	before_start_ = is_before_start(transaction);
 }
 
 void Decoder::commit(ReorderBufferTXN *transaction)
 {
+	recent_commits_.note(transaction->xid);
 	counters_.last_commit = transaction->end_lsn;
 	outlet_.commit(transaction->end_lsn);
 }
 
-// False when the stream has the event already.
+// False when the stream has the event already, or must not have it.
 bool Decoder::next_position(ReorderBufferTXN *transaction, core::Position *position)
 {
 	*position = {transaction->final_lsn, ++seq_};
@@ -120,6 +128,8 @@ bool Decoder::next_position(ReorderBufferTXN *transaction, core::Position *posit
 			expects_position_ = false;
 		return false;
 	}
+	if (before_start_)
+		return false;
 	if (!started_) {
 		encoder_.start_transaction(transaction->final_lsn, transaction->xid, transaction->xact_time.commit_time);
 		counters_.last_commit_time = transaction->xact_time.commit_time;
@@ -169,7 +179,8 @@ void Decoder::change(ReorderBufferTXN *transaction, Relation relation, ReorderBu
 	filter_and_emit(plan, {.operation = operation,
 						   .position = position,
 						   .after = take_apart(relation, pg::tuple(change->data.tp.newtuple), new_row),
-						   .before = take_apart(relation, pg::tuple(change->data.tp.oldtuple), old_row)});
+						   .before = take_apart(relation, pg::tuple(change->data.tp.oldtuple), old_row),
+						   .snapshot = {}});
 }
 
 void Decoder::filter_and_emit(const RelationPlan &plan, Change change)
@@ -192,17 +203,25 @@ void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relat
 		// Where the root of a partition tree stands for its leaves, emptying a leaf is not emptying the root.
 		bool stands_for_itself = plan.published_as == RelationGetRelid(relations[i]);
 		if (stands_for_itself && is_published(plan, Operation::truncate))
-			emit(plan, {.operation = Operation::truncate, .position = position, .after = {}, .before = {}});
+			emit(plan,
+				 {.operation = Operation::truncate, .position = position, .after = {}, .before = {}, .snapshot = {}});
 		else
 			counters_.filtered++;
 	}
 }
 
-void Decoder::snapshot_row(Relation relation, const RowImage &row, core::Position position)
+void Decoder::begin_snapshot_rows(core::Lsn lsn)
+{
+	encoder_.start_transaction(lsn, InvalidTransactionId, GetCurrentTimestamp());
+}
+
+void Decoder::snapshot_row(Relation relation, const RowImage &row, core::Position position, std::string_view place)
 {
 	const RelationPlan &plan = plan_of(relation);
 	if (plan.publishes_anything())
-		filter_and_emit(plan, {.operation = Operation::snapshot, .position = position, .after = row, .before = {}});
+		filter_and_emit(
+			plan,
+			{.operation = Operation::snapshot, .position = position, .after = row, .before = {}, .snapshot = place});
 }
 
 } // namespace pgbraid::flow

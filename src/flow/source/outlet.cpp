@@ -10,6 +10,7 @@ void Outlet::flush()
 {
 	if (batch_->empty() && batch_->required_subjects().empty())
 		return;
+	bytes_passed_ += batch_->bytes();
 	auto next = std::make_unique<core::Batch>();
 	publisher_.submit(std::exchange(batch_, std::move(next)));
 }
