@@ -20,7 +20,7 @@ my $json = JSON::PP->new->canonical->allow_nonref->utf8;
 my $string = qr/"[^"\\]*+(?:\\.[^"\\]*+)*+"/s;
 my $value;
 $value = qr/(?:$string|[-+.\w]++|[\{\[](?:[^"\{\}\[\]]++|$string|(??{$value}))*+[\}\]])/s;
-my %types = (bool => 16, int8 => 20, int2 => 21, int4 => 23, numeric => 1700, jsonb => 3802);
+my %types = (bool => 16, int8 => 20, int2 => 21, int4 => 23, numeric => 1700, jsonb => 3802, timestamptz => 1184);
 my %as_it_is = map { $_ => 1 } @types{qw(int8 int2 int4 numeric jsonb)};
 
 # Contract->begin($braid, 'name', publication => 'p'); the publication has the name of the flow, unless told otherwise.
@@ -146,6 +146,7 @@ sub as_json
 	return 'null' if $column->{null};
 	return $column->{text} eq 't' ? 'true' : 'false' if $type == $types{bool};
 	return $column->{text} if $as_it_is{$type};
+	return qq("$1T$2:00") if $type == $types{timestamptz} && $column->{text} =~ /^(\S+) (\S+)$/;
 	utf8::decode(my $text = $column->{text});
 	return $json->encode($text);
 }

@@ -4,18 +4,22 @@ use warnings;
 
 use Braid;
 use Contract;
+use IPC::Run;
 use PostgreSQL::Test::Utils;
+use RandomChanges;
 use Test::More;
 
 my $braid = Braid->new;
 my $version = $braid->sql('SHOW server_version_num');
+
+my $cases = 0;
 
 # A publication of each kind, changes, and what leaves of them.
 sub leaves
 {
 	my ($name, $setup, $changes, $expected) = @_;
 	$braid->sql("CREATE SCHEMA one; CREATE SCHEMA two; CREATE SCHEMA three; $setup");
-	my $contract = Contract->begin($braid, 'p');
+	my $contract = Contract->begin($braid, 'flow' . ++$cases, publication => 'p');	# each with a stream of its own
 	$braid->sql($changes);
 	is(Contract::summary($contract->is_kept("$name: as pgoutput")), $expected, $name);
 	$contract->end;
@@ -112,6 +116,9 @@ leaves('a materialized view in a schema that is published', "$table INSERT INTO 
 	CREATE UNIQUE INDEX ON two.mv (id); CREATE PUBLICATION p FOR TABLES IN SCHEMA two",
 	'INSERT INTO one.t VALUES (2); REFRESH MATERIALIZED VIEW CONCURRENTLY two.mv; CREATE TABLE two.after (id int PRIMARY KEY); INSERT INTO two.after VALUES (1)',
 	'insert two.after {id}');
+leaves('a table that is added, whose first change stays', "$two CREATE PUBLICATION p FOR TABLE one.t",
+	"ALTER PUBLICATION p ADD TABLE two.t WHERE (id > 5); INSERT INTO two.t VALUES (1); SELECT pgflow_wait(flow) FROM pgbraid.flows; INSERT INTO two.t VALUES (6)",
+	'insert two.t {id,n,v}');
 leaves('a publication altered within a transaction', "$two CREATE PUBLICATION p FOR TABLE one.t (id, v)",
 	"BEGIN; INSERT INTO one.t VALUES (1, 'a', 1); INSERT INTO two.t VALUES (1); ALTER PUBLICATION p ADD TABLE two.t; INSERT INTO two.t VALUES (2);
 	ALTER PUBLICATION p SET TABLE one.t (id, n), two.t WHERE (id > 9); INSERT INTO one.t VALUES (2); INSERT INTO two.t VALUES (3), (10);
@@ -120,5 +127,72 @@ leaves('a publication altered within a transaction', "$two CREATE PUBLICATION p 
 	DROP PUBLICATION p; CREATE PUBLICATION p FOR ALL TABLES; INSERT INTO one.t VALUES (6); COMMIT; INSERT INTO two.t VALUES (7)",
 	'insert one.t {id,v}, insert two.t {id,n,v}, insert one.t {id,n}, insert two.t {id,n,v}, insert one.t {id,n}, delete one.t before {id}, '
 	. 'insert one.t {id,n,v}, insert two.t {id,n,v}');
+
+# Whatever comes: two sessions, each with transactions of its own, take turns.
+sub psql
+{
+	my %session = (in => '', out => '', err => '', pieces => []);
+	my @command = ('psql', '-XqAt', '-v', 'ON_ERROR_ROLLBACK=on', '-v', 'VERBOSITY=verbose', '-h', $braid->node->host, '-p', $braid->node->port, 'postgres');
+	$session{handle} = IPC::Run::start(\@command, '<', \$session{in}, '>', \$session{out}, '2>', \$session{err},
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	run_in(\%session, "SET lock_timeout = '20ms'; SET client_min_messages = warning;");	# the other session will not move on meanwhile
+	return \%session;
+}
+
+sub run_in
+{
+	my ($session, $sql) = @_;
+	utf8::encode($sql) if utf8::is_utf8($sql);
+	$session->{in} .= "$sql\n\\echo done\n";
+	$session->{handle}->pump until $session->{out} =~ /^done$/m;
+	$session->{out} = '';
+	return;
+}
+
+# With a round's half being decoded later than it was written, and the worker's being started again.
+sub random_round
+{
+	my ($seed, $transactions) = @_;
+	my $changes = RandomChanges->new($seed);
+	$braid->sql($changes->setup);
+	my $publication;
+	until ($publication)
+	{
+		my $try = $changes->publication($version);
+		$publication = $try unless $braid->error_of($try);
+	}
+	my $contract = Contract->begin($braid, "round$seed", publication => 'p');
+	my @sessions = map { psql() } 1 .. 2;
+	my @log = ($publication);
+	$braid->sql("SELECT pgflow_pause('round$seed')") if $seed % 2;
+	while ($transactions > 0 || grep { @{ $_->{pieces} } } @sessions)
+	{
+		my $i = int rand 2;
+		my $session = $sessions[$i];
+		@{ $session->{pieces} } = $changes->transaction($version) if !@{ $session->{pieces} } && $transactions-- > 0;
+		my $piece = shift @{ $session->{pieces} } // next;
+		push @log, "$i: $piece";
+		$braid->sql("SELECT pg_terminate_backend(pid) FROM pgbraid.stat_flow WHERE flow = 'round$seed'") if $seed % 4 == 2 && @log % 100 == 0;
+		run_in($session, $piece);
+	}
+	$braid->sql("SELECT pgflow_resume('round$seed')") if $seed % 2;
+	note(join "\n", @log) if $ENV{PGBRAID_SEED};
+	my @operations = $contract->is_kept("seed $seed: what leaves is what pgoutput lets out");
+	my %count;
+	$count{ $_->{op} }++ for @operations;
+	note("seed $seed: $publication; " . join ', ', map { "$count{$_} $_" } sort keys %count);
+	my %errors;
+	$errors{$_}++ for map { join(' ', @$_{err}) =~ /ERROR:  (\w+: .*)/g } @sessions;
+	note("$errors{$_} times $_") for sort keys %errors;
+	$_->{handle}->kill_kill(grace => 2) for @sessions;
+	$contract->end;
+	$braid->sql('DROP PUBLICATION p; DROP SCHEMA s1, s2 CASCADE');
+	return scalar @operations;
+}
+
+my @seeds = defined $ENV{PGBRAID_SEED} ? split(/,/, $ENV{PGBRAID_SEED}) : (2, 5, 8, map { 1 + int rand 1e6 } 1 .. 2);
+my $operations = 0;
+$operations += random_round($_, 60) for @seeds;
+cmp_ok($operations, '>', 100, 'random changes leave');
 
 done_testing;
