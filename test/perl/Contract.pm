@@ -188,10 +188,15 @@ sub of_event
 	$operation{unchanged} = [ sort @{ $operation{unchanged} } ] if $operation{unchanged};
 	for my $row (grep { $event->{$_} } qw(key after before))
 	{
-		my $columns = object($event->{$row});
-		$operation{$row} = { map { $_ => canonical($columns->{$_}) } keys %$columns };
+		$operation{$row} = columns_of($event->{$row});
 	}
 	return even_out(\%operation);
+}
+
+sub columns_of
+{
+	my $columns = object(@_);
+	return { map { $_ => canonical($columns->{$_}) } keys %$columns };
 }
 
 # The values of an object, each as it is written: a decoder would lose the digits of numbers.
@@ -207,6 +212,25 @@ sub object
 	}
 	$text =~ /\G\}$/gc or die 'not understood: ' . substr $text, pos $text;
 	return \%values;
+}
+
+# The initial snapshot of a new flow has the rows that a subscription would copy. Not those of pgbraid, which change.
+sub snapshot_is_kept
+{
+	my ($braid, $flow, $publication, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $queries = $braid->sql("SELECT format('SELECT ''%1\$s.%2\$s '' || row_to_json(x) FROM (SELECT %3\$s FROM %1\$I.%2\$I WHERE %4\$s) x',
+		schemaname, tablename, (SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attname = ANY (attnames)
+			AND attrelid = format('%I.%I', schemaname, tablename)::regclass	-- before 18, those that are generated are listed
+			AND (attgenerated = '' OR current_setting('server_version_num')::int >= 180000)), coalesce(rowfilter, 'true'))
+		FROM pg_publication_tables WHERE pubname = '$publication' AND schemaname <> 'pgbraid'") =~ s/\n/ UNION ALL /gr;
+	$braid->sql("SELECT pgflow_create('$flow', publication => '$publication', subject => '$flow.{schema}.{table}')");
+	my @events = map { __PACKAGE__->of_event($_->{text}) } $braid->events($flow);
+	$braid->sql("SELECT pgflow_drop('$flow')");
+	my @rows = map { "$_->{table} " . $json->encode($_->{after}) } grep { $_->{op} eq 'snapshot' && $_->{table} !~ /^pgbraid\./ } @events;
+	my @expected = map { my ($table, $row) = /^(\S+) (.*)$/; "$table " . $json->encode(columns_of($row)) } split /\n/, $queries && $braid->sql($queries);
+	is(join("\n", sort @rows), join("\n", sort @expected), "$name, " . @expected . ' rows');
+	return;
 }
 
 # In short: "insert s.t {id,v}, update s.t {id,v} before {id}".

@@ -40,7 +40,7 @@ sub take
 {
 	my ($self, $template) = @_;
 	my @fields = unpack "$template a*", $self->{rest};
-	die 'the message ends too early' if @fields < 2 || grep { !defined } @fields;
+	die 'the message ends too early' if @fields != 1 + split / /, $template;
 	$self->{rest} = pop @fields;
 	return wantarray ? @fields : $fields[0];
 }

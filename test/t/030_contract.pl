@@ -5,6 +5,7 @@ use warnings;
 use Braid;
 use Contract;
 use IPC::Run;
+use Pgoutput;
 use PostgreSQL::Test::Utils;
 use RandomChanges;
 use Test::More;
@@ -133,6 +134,15 @@ leaves('a publication altered within a transaction', "$two CREATE PUBLICATION p 
 	'insert one.t {id,v}, insert two.t {id,n,v}, insert one.t {id,n}, insert two.t {id,n,v}, insert one.t {id,n}, delete one.t before {id}, '
 	. 'insert one.t {id,n,v}, insert two.t {id,n,v}');
 
+# The parser itself: what the server is not asked for here, and what it should never send.
+sub parsed { return Pgoutput->new->parse(unpack 'H*', pack $_[0], @_[ 1 .. $#_ ]); }
+Braid::is_json(parsed('a N N Z*', 'O', 1, 0xAB, 'elsewhere'), '{"type":"Origin","lsn":"1/AB","name":"elsewhere"}', 'Origin');
+Braid::is_json(parsed('a N Z* Z*', 'Y', 77, 'one', 'mood'), '{"type":"Type","oid":77,"schema":"one","name":"mood"}', 'Type');
+Braid::is_json(parsed('a C N N Z* N a*', 'M', 1, 0, 16, 'p', 2, 'xy'),
+	'{"type":"Message","transactional":1,"lsn":"0/10","prefix":"p","content":"xy"}', 'Message');
+ok(!eval { parsed(@$_) }, "refused: $_->[0] of $_->[1]") for [ 'a', 'Z' ], [ 'a N', 'O', 1 ], [ 'a N N Z* a', 'O', 1, 2, 'x', 'y' ],
+	[ 'a C N N Z* N a', 'M', 1, 0, 16, 'p', 2, 'x' ], [ 'a N a n', 'I', 5, 'N', 0 ];
+
 # Whatever comes: two sessions, each with transactions of its own, take turns.
 sub psql
 {
@@ -191,6 +201,7 @@ sub random_round
 	note("$errors{$_} times $_") for sort keys %errors;
 	$_->{handle}->kill_kill(grace => 2) for @sessions;
 	$contract->end;
+	Contract::snapshot_is_kept($braid, "snapshot$seed", 'p', "seed $seed: the initial snapshot");
 	$braid->sql('DROP PUBLICATION p; DROP SCHEMA s1, s2 CASCADE');
 	return scalar @operations;
 }
