@@ -45,6 +45,10 @@ leaves('an update that a filter makes an insert brings what is out of line',
 	"$table ALTER TABLE one.t ALTER v SET STORAGE EXTERNAL, REPLICA IDENTITY FULL; CREATE PUBLICATION p FOR TABLE one.t WHERE (n > 5)",
 	"INSERT INTO one.t VALUES (1, repeat('x', 3000), 2); UPDATE one.t SET n = 6; UPDATE one.t SET n = 7; UPDATE one.t SET n = 1",
 	'insert one.t {id,n,v}, update one.t {id,n,v} before {id,n,v}, delete one.t before {id,n,v}');
+leaves('a filter on what is out of line', "CREATE TABLE one.l (id int, k text, n int, PRIMARY KEY (k, id)); ALTER TABLE one.l ALTER k SET STORAGE EXTERNAL;
+	CREATE PUBLICATION p FOR TABLE one.l WHERE (length(k) > 100)",
+	"INSERT INTO one.l VALUES (1, repeat('k', 2100), 1), (2, 'k', 1); UPDATE one.l SET n = 2; UPDATE one.l SET id = 3 WHERE id = 1; DELETE FROM one.l",
+	'insert one.l {id,k,n}, update one.l {id,k,n} before {id,k}, update one.l {id,k,n} before {id,k}, delete one.l before {id,k}');
 for my $action (qw(insert update delete truncate))
 {
 	leaves("only $action", "$table CREATE PUBLICATION p FOR TABLE one.t WITH (publish = '$action')",
