@@ -37,11 +37,15 @@ CREATE FUNCTION replay.select_of(tab regclass, columns text[], n int, whole bool
 	FROM replay.columns c JOIN unnest(columns) WITH ORDINALITY AS u(name, position) ON u.name = c.name
 	WHERE c.tab = select_of.tab $$;
 
+-- Two rows that were the same before a change of the schema may differ in what to_jsonb doesn't show; see without_losses.
+CREATE FUNCTION replay.without_losses(line text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+	SELECT regexp_replace(regexp_replace(line, '(\[-?\d+:-?\d+\])+=', '', 'g'), '(?<![\w.-])-0(?![\w.])', '0', 'g') $$;
+
 -- Where the row is that parameter 2 names: by its key, or, without one, any that looks the same.
 CREATE FUNCTION replay.where_of(tab regclass, keys text[], columns text[]) RETURNS text LANGUAGE sql AS $$
 	SELECT CASE WHEN keys <> '{}' THEN
 		format('(%s) = (%s)', (SELECT string_agg('t.' || quote_ident(k), ', ') FROM unnest(keys) k), replay.select_of(tab, keys, 2, false))
-	ELSE format('t.ctid = (SELECT ctid FROM %s x WHERE ROW(%s)::text = (%s) LIMIT 1)', tab,
+	ELSE format('t.ctid = (SELECT ctid FROM %s x WHERE replay.without_losses(ROW(%s)::text) = replay.without_losses((%s)) LIMIT 1)', tab,
 		(SELECT string_agg('x.' || quote_ident(c), ', ') FROM unnest(columns) c), replay.select_of(tab, columns, 2, true))
 	END $$;
 
@@ -158,13 +162,22 @@ sub rows
 	return sort @rows;
 }
 
-# Both databases have the same rows in the table. `normal` makes of a row what can be compared.
+# Neither lower bounds of arrays nor the sign of a zero are published.
+sub without_losses
+{
+	my ($row) = @_;
+	$row =~ s/(?:\[-?\d+:-?\d+\])+=//g;
+	$row =~ s/(?<![\w.-])-0(?![\w.])/0/g;
+	return $row;
+}
+
+# Both databases have the same rows in the table.
 sub is_same
 {
-	my ($self, $table, $name, $normal) = @_;
+	my ($self, $table, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my @here = sort map { $normal->($_) } rows($self->{braid}, 'postgres', $table);
-	my @there = sort map { $normal->($_) } rows($self->{braid}, $self->{database}, $table);
+	my @here = sort map { without_losses($_) } rows($self->{braid}, 'postgres', $table);
+	my @there = sort map { without_losses($_) } rows($self->{braid}, $self->{database}, $table);
 	my $first = 0;
 	$first++ while $first < @here && $first < @there && $here[$first] eq $there[$first];
 	my $same = $first == @here && $first == @there;

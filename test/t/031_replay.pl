@@ -74,7 +74,7 @@ sub domain_of
 
 sub delimiter_of { return $_[0] eq 'box' ? ';' : ','; }
 
-# An array of these would look like one of two dimensions.
+# An array of these would look like one of two dimensions. And PostgreSQL can't read a domain of aclitem from JSON.
 sub is_vector { return $_[0] =~ /^(int2|oid)vector$/; }
 
 sub dressed
@@ -82,7 +82,7 @@ sub dressed
 	my ($type) = @_;
 	my $element = nested($type);
 	my $array = sub { array_of($element, delimiter_of($type), 1) };
-	my $dress = is_vector($type) ? 9 : below(10);
+	my $dress = is_vector($type) ? 9 : $type eq 'aclitem' ? pick(0, 9) : below(10);
 	return { type => "$type\[]", value => $array } if $dress < 3;
 	return { type => domain_of($type), value => $element } if $dress == 3;
 	return { type => domain_of("$type\[]"), value => $array } if $dress == 4;
@@ -454,21 +454,12 @@ sub transaction
 	return;
 }
 
-# Neither lower bounds of arrays nor the sign of a zero are published.
-sub without_losses
-{
-	my ($row) = @_;
-	$row =~ s/(?:\[-?\d+:-?\d+\])+=//g;
-	$row =~ s/(?<![\w.-])-0(?![\w.])/0/g;
-	return $row;
-}
-
 sub is_same
 {
 	my ($name) = @_;
 	for my $table (@tables)
 	{
-		$replay->is_same($table->{name}, "$name: $table->{label}", \&without_losses)
+		$replay->is_same($table->{name}, "$name: $table->{label}")
 			or diag("seed $seed; columns: " . join(', ', map { "$_->{name} $_->{type}" } @{ $table->{columns} }));
 	}
 	return;
