@@ -74,8 +74,13 @@ DECLARE
 	columns_ text[] := replay.names(e->'after');
 	keys_ text[] := replay.names(e->'key');
 	statement_ text;
+	unchanged_ text[] := (SELECT array_agg(u) FROM json_array_elements_text(e->'unchanged') u);
 	count_ int;
 BEGIN
+	IF op_ IN ('snapshot', 'insert', 'update') AND (SELECT array_agg(c ORDER BY c) FROM unnest(columns_ || unchanged_) c) IS DISTINCT FROM
+		(SELECT array_agg(attname::text ORDER BY attname::text) FROM pg_attribute WHERE attrelid = tab_ AND attnum > 0 AND NOT attisdropped) THEN
+		RAISE EXCEPTION 'the event does not have the columns of the table';
+	END IF;
 	SELECT statement INTO statement_ FROM replay.statements s
 		WHERE s.tab = tab_ AND s.op = op_ AND s.columns = columns_::text AND s.keys = keys_::text;
 	IF NOT FOUND THEN

@@ -155,19 +155,31 @@ sub create_table
 {
 	my ($identity, @types) = @_;
 	my $table = { name => "$schema." . identifier('t' . ++$number), identity => $identity, label => "$identity " . $number, columns => [ map { column($_) } @types ] };
-	my @kinds = sort keys %{ key_types() };
+	my @kinds = grep { $identity ne 'partitioned' || /^(int|text|numeric|bytea|date|timestamp|inet|long)/ } sort keys %{ key_types() };
 	my @keys = map { key_column(pick(@kinds)) } 1 .. ($identity =~ /many/ ? 2 + below(2) : $identity =~ /keyless/ ? 0 : 1);
 	splice @{ $table->{columns} }, below(4), 0, $_ for @keys;
 	my @definitions = map { "$_->{name} $_->{type}" . ($_->{is_key} ? ' NOT NULL' : '') } @{ $table->{columns} };
 	splice @definitions, below(9), 0, 'doubled bigint GENERATED ALWAYS AS (n * 2) STORED', 'n bigint';
 	push @{ $table->{columns} }, { name => 'n', type => 'bigint', value => sub { below(1000) }, is_kept => 1 };
-	ddl("CREATE TABLE $table->{name} (" . join(', ', @definitions) . ')');
 	my $key = key_of($table);
-	ddl("ALTER TABLE $table->{name} ADD PRIMARY KEY ($key)") if $identity =~ /primary/;
+	ddl("CREATE TABLE $table->{name} (" . join(', ', @definitions) . ')' . ($identity eq 'partitioned' ? " PARTITION BY HASH ($key)" : ''));
+	partitions($table, @definitions) if $identity eq 'partitioned';
+	ddl("ALTER TABLE $table->{name} ADD PRIMARY KEY ($key)") if $identity =~ /primary|partitioned/;
 	ddl("CREATE UNIQUE INDEX odd_$number ON $table->{name} ($key)", "ALTER TABLE $table->{name} REPLICA IDENTITY USING INDEX odd_$number") if $identity =~ /index/;
 	ddl("ALTER TABLE $table->{name} REPLICA IDENTITY FULL") if $identity =~ /full/;
 	ddl(map { "ALTER TABLE $table->{name} ALTER $_->{name} SET STORAGE $_->{storage}" } grep { $_->{storage} } @{ $table->{columns} });
 	return $table;
+}
+
+# One of them has the columns in another order.
+sub partitions
+{
+	my ($table, @definitions) = @_;
+	my @bounds = map { "FOR VALUES WITH (MODULUS 3, REMAINDER $_)" } 0 .. 2;
+	ddl("CREATE TABLE $schema.first_$number PARTITION OF $table->{name} $bounds[0]", "CREATE TABLE $schema.second_$number PARTITION OF $table->{name} $bounds[1]",
+		"CREATE TABLE $schema.third_$number (" . join(', ', reverse @definitions) . ')',
+		"ALTER TABLE $table->{name} ATTACH PARTITION $schema.third_$number $bounds[2]");
+	return;
 }
 
 sub keys_of { my ($table) = @_; return grep { $_->{is_key} } @{ $table->{columns} }; }
@@ -211,7 +223,8 @@ sub some_rows
 {
 	my ($table, $most) = @_;
 	my $part = rand();
-	return "ctid = ANY (ARRAY(SELECT ctid FROM $table->{name} ORDER BY ctid OFFSET (SELECT floor(count(*) * $part) FROM $table->{name}) LIMIT $most))";
+	my $ids = "SELECT tableoid, ctid FROM $table->{name} ORDER BY 1, 2 OFFSET (SELECT floor(count(*) * $part) FROM $table->{name}) LIMIT $most";
+	return "(tableoid, ctid) IN ($ids)";
 }
 
 sub update
@@ -289,7 +302,7 @@ sub rename_column
 sub alter_column
 {
 	my ($table) = @_;
-	my @candidates = grep { !$_->{is_key} && !$_->{is_kept} || $_->{type} =~ /^(int4|varchar\(9\))$/ } @{ $table->{columns} };
+	my @candidates = grep { !$_->{is_key} && !$_->{is_kept} || $_->{type} =~ /^(int4|varchar\(9\))$/ && $table->{identity} ne 'partitioned' } @{ $table->{columns} };
 	my $column = pick(@candidates) or return;
 	my $type = $column->{type} eq 'int4' ? 'int8' : 'text';
 	ddl("ALTER TABLE $table->{name} ALTER $column->{name} TYPE $type USING $column->{name}::$type");
@@ -333,28 +346,32 @@ sub alter_table
 }
 
 # A new label can be used only after the transaction.
+sub add_label
+{
+	my $labels = $enum{labels};
+	my $label = 'mood ' . ++$number;
+	ddl("ALTER TYPE $schema.mood ADD VALUE " . literal($label) . ' ' . pick('BEFORE', 'AFTER') . ' ' . literal(pick(@$labels)));
+	push @$labels, $label;
+	return;
+}
+
 sub alter_type
 {
 	my $labels = $enum{labels};
-	my $kind = below(5);
+	my $kind = below(4);
 	my $label = 'mood ' . ++$number;
 	if ($kind == 0)
-	{
-		ddl("ALTER TYPE $schema.mood ADD VALUE " . literal($label) . ' ' . pick('BEFORE', 'AFTER') . ' ' . literal(pick(@$labels)));
-		push @$labels, $label;
-	}
-	elsif ($kind == 1)
 	{
 		my $old = below(scalar @$labels);
 		ddl("ALTER TYPE $schema.mood RENAME VALUE " . literal($labels->[$old]) . ' TO ' . literal($label));
 		$labels->[$old] = $label;
 	}
-	elsif ($kind == 2)
+	elsif ($kind == 1)
 	{
 		push @fields, field(pick(qw(text int4 numeric bytea float8 jsonb)));
 		ddl("ALTER TYPE $schema.inner_ ADD ATTRIBUTE $fields[-1]{name} $fields[-1]{type}");
 	}
-	elsif ($kind == 3 && @fields > 2)
+	elsif ($kind == 2 && @fields > 2)
 	{
 		my ($field) = splice @fields, below(scalar @fields), 1;
 		ddl("ALTER TYPE $schema.inner_ DROP ATTRIBUTE $field->{name}");
@@ -371,12 +388,32 @@ sub alter_type
 
 # Transactions.
 
-sub saved { return map { { %$_, columns => [ map { {%$_} } @{ $_->{columns} } ] } } @tables; }
+# What has to be so again after a rollback.
+sub saved
+{
+	return {
+		tables => [ map { { %$_, columns => [ map { {%$_} } @{ $_->{columns} } ] } } @tables ],
+		fields => [ map { {%$_} } @fields ],
+		labels => [ @{ $enum{labels} } ],
+		told => scalar @mirrored,
+	};
+}
+
+sub restore
+{
+	my ($saved) = @_;
+	@tables = @{ $saved->{tables} };
+	@fields = @{ $saved->{fields} };
+	$enum{labels} = $saved->{labels};
+	splice @mirrored, $saved->{told};
+	return;
+}
 
 sub changes
 {
 	change(any_table()) for 1 .. 1 + below(4);
 	alter_table(any_table()) if chance(0.15);
+	alter_type() if chance(0.05);
 	change(any_table()) for 1 .. below(3);
 	return;
 }
@@ -388,14 +425,12 @@ sub with_savepoints
 	for (1 .. 1 + below(3))
 	{
 		emit('SAVEPOINT s');
-		my @before = saved();
-		my $told = @mirrored;
+		my $before = saved();
 		changes();
 		if (chance(0.5))
 		{
 			emit('ROLLBACK TO s');
-			@tables = @before;
-			splice @mirrored, $told;
+			restore($before);
 		}
 		elsif (chance(0.5)) { emit('RELEASE s'); }
 	}
@@ -406,35 +441,35 @@ sub with_savepoints
 
 sub rolled_back
 {
-	my @before = saved();
-	my $told = @mirrored;
+	my $before = saved();
 	emit('BEGIN');
 	changes();
 	emit('ROLLBACK');
-	@tables = @before;
-	splice @mirrored, $told;
+	restore($before);
 	return;
 }
 
 # Other tables are changed before it is decided upon.
 sub two_phase
 {
-	my @all = @tables;
-	my $half = 1 + below(@tables - 1);
+	my @all = splice @tables;
+	my $half = 1 + below(@all - 1);
 	my $told = @mirrored;
 	@tables = @all[ 0 .. $half - 1 ];
-	my @before = saved();
+	my $before = saved();
 	emit('BEGIN');
-	changes();
+	change(any_table()) for 1 .. 2 + below(3);
+	alter_table(any_table()) if chance(0.3);
+	change(any_table());
 	emit("PREPARE TRANSACTION 'p'");
-	my @prepared = @tables;
-	my @before_told = splice @mirrored, $told;
+	my @prepared = splice @tables;
+	my @commands = splice @mirrored, $told;
 	@tables = @all[ $half .. $#all ];
 	change(any_table()) for 1 .. 3;
 	my $is_kept = chance(0.7);
 	emit(($is_kept ? 'COMMIT' : 'ROLLBACK') . " PREPARED 'p'");
-	push @mirrored, @before_told if $is_kept;
-	@tables = ($is_kept ? @prepared : @before, @tables);
+	push @mirrored, @commands if $is_kept;
+	unshift @tables, $is_kept ? @prepared : @{ $before->{tables} };
 	return;
 }
 
@@ -449,7 +484,8 @@ sub transaction
 	emit('BEGIN');
 	if ($kind < 0.9) { changes(); }
 	elsif ($kind < 0.95) { alter_table(any_table()); }
-	else { alter_type(); }
+	elsif ($kind < 0.98) { alter_type(); }
+	else { add_label(); }
 	emit('COMMIT');
 	return;
 }
@@ -471,7 +507,7 @@ sub start_round
 	($schema, $is_live, $script, @mirrored) = ($name, 0, '');
 	ddl("CREATE SCHEMA $schema", "CREATE SCHEMA ${schema}_other", "CREATE TABLE $schema.ddl (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, command text)");
 	my @types = deal_types();
-	my @identities = ('keyless full', 'primary', 'primary many', 'primary full', 'index', 'index many');
+	my @identities = ('keyless full', 'primary', 'primary many', 'primary full', 'index', 'index many', 'partitioned');
 	$types_left{$schema} = [@types];
 	my $each = int(@types / @identities) + 1;
 	@tables = map { create_table($_, splice @types, 0, $each) } @identities;
