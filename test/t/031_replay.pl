@@ -156,7 +156,9 @@ sub create_table
 	my ($identity, @types) = @_;
 	my $table = { name => "$schema." . identifier('t' . ++$number), identity => $identity, label => "$identity " . $number, columns => [ map { column($_) } @types ] };
 	my @kinds = grep { $identity ne 'partitioned' || /^(int|text|numeric|bytea|date|timestamp|inet|long)/ } sort keys %{ key_types() };
-	my @keys = map { key_column(pick(@kinds)) } 1 .. ($identity =~ /many/ ? 2 + below(2) : $identity =~ /keyless/ ? 0 : 1);
+	my @chosen = map { pick(@kinds) } 1 .. ($identity =~ /many/ ? 2 + below(2) : $identity =~ /keyless/ ? 0 : 1);
+	@chosen = ('long', map { 'int8' } 2 .. @chosen) if grep { $_ eq 'long' } @chosen;	# an index has room for one
+	my @keys = map { key_column($_) } @chosen;
 	splice @{ $table->{columns} }, below(4), 0, $_ for @keys;
 	my @definitions = map { "$_->{name} $_->{type}" . ($_->{is_key} ? ' NOT NULL' : '') } @{ $table->{columns} };
 	splice @definitions, below(9), 0, 'doubled bigint GENERATED ALWAYS AS (n * 2) STORED', 'n bigint';
