@@ -153,9 +153,12 @@ sub catch_up
 	IPC::Run::run(\@command, '>', $file) or die 'pgbraid-tail failed';
 	$self->{loaded}{$stream} = $last;
 	# Neither control character can be in an event.
-	my $before = $self->sql("SELECT coalesce(max(n), 0) FROM replay.events");
+	my $before = $self->sql('SELECT coalesce(max(n), 0) FROM replay.events');
 	$self->sql("COPY replay.events (e) FROM '$file' WITH (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02', ENCODING 'UTF8')");
-	$self->sql("CALL replay.apply($before)");
+	# A snapshot that broke off has begun again.
+	my $first = $self->sql("SELECT coalesce(max(n) - 1, $before) FROM replay.events
+		WHERE n > $before AND e->>'op' = 'snapshot' AND e->>'seq' = '1'");
+	$self->sql("CALL replay.apply($first)");
 	return $last - $loaded;
 }
 

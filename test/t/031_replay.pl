@@ -332,6 +332,21 @@ sub move_table
 	return;
 }
 
+# Rewrites the table too.
+sub add_generated
+{
+	my ($table) = @_;
+	ddl("ALTER TABLE $table->{name} ADD hash" . ++$number . ' text GENERATED ALWAYS AS (md5(n::text)) STORED');
+	return;
+}
+
+sub drop_expression
+{
+	my ($table) = @_;
+	ddl("ALTER TABLE $table->{name} ALTER doubled DROP EXPRESSION IF EXISTS");
+	return;
+}
+
 sub change_identity
 {
 	my ($table) = @_;
@@ -344,7 +359,7 @@ sub alter_table
 {
 	my ($table) = @_;
 	return pick(\&add_column, \&add_column, \&drop_column, \&rename_column, \&alter_column, \&alter_column, \&rename_table, \&move_table,
-		\&change_identity)->($table);
+		\&add_generated, \&drop_expression, \&change_identity, \&change_identity)->($table);
 }
 
 # A new label can be used only after the transaction.
@@ -503,6 +518,14 @@ sub is_same
 	return;
 }
 
+sub catch_up
+{
+	my ($name, $part) = @_;
+	note("$name $part: " . $replay->catch_up($name) . ' events');
+	is_same("$name $part");
+	return;
+}
+
 sub start_round
 {
 	my ($name) = @_;
@@ -516,7 +539,7 @@ sub start_round
 	return;
 }
 
-# Half of the rows are there before the flow is made.
+# A third of the changes are made before there is a flow, some while it takes its snapshot, some while it is away.
 sub play_round
 {
 	my ($name) = @_;
@@ -527,17 +550,23 @@ sub play_round
 	$replay->sql(join ";\n", @mirrored);
 	my $published = join ', ', map { literal($_) . '::regclass' } "$schema.ddl", map { $_->{name} } @tables;
 	$braid->sql("SELECT pgflow_create('$name', tables => ARRAY[$published])");
+	change(any_table()) for 1 .. 20;
+	run("$name-snapshot");
 	$braid->until_state($name, 'streaming');
 	$is_live = 1;
-	for my $part ('live', 'later')
-	{
-		$braid->sql("SELECT pgflow_pause('$name')") if $part eq 'later';	# so that it decodes under an older schema
-		transaction() for 1 .. 60;
-		run("$name-$part");
-		$braid->sql("SELECT pgflow_resume('$name')") if $part eq 'later';
-		note("$name $part: " . $replay->catch_up($name) . ' events');
-		is_same("$name $part");
-	}
+	transaction() for 1 .. 50;
+	run("$name-live");
+	catch_up($name, 'live');
+	transaction() for 1 .. 10;
+	run("$name-killed");
+	$braid->sql("SELECT pg_terminate_backend(pid) FROM pgbraid.stat_flow WHERE flow = '$name'");
+	transaction() for 1 .. 10;
+	run("$name-back");
+	$braid->sql("SELECT pgflow_pause('$name')");
+	transaction() for 1 .. 50;
+	run("$name-away");
+	$braid->sql("SELECT pgflow_resume('$name')");	# it decodes under schemas of the past
+	catch_up($name, 'later');
 	$braid->sql("SELECT pgflow_drop('$name')");
 	return;
 }
