@@ -13,6 +13,7 @@ use Test::More;
 my $seed = $ENV{PGBRAID_SEED} // int(rand(2**31));
 srand($seed);
 note("PGBRAID_SEED=$seed");
+END { diag("PGBRAID_SEED=$seed repeats this") if $?; }
 
 my $braid = Braid->new(
 	extra => [ '--encoding=UTF8', '--locale=C' ],
@@ -24,7 +25,7 @@ $braid->sql('CREATE EXTENSION hstore') unless $missing{hstore};
 my $replay = Replay->new($braid, 'replica', hstore => !$missing{hstore});
 
 my ($script, @mirrored);	# what runs in the original; what the replica must be told beforehand
-my ($schema, @tables, %enum, @fields);
+my ($schema, @tables, @all_types, @labels, @fields);	# of the round; labels of the enum, fields of the inner composite type
 my $is_live;	# a flow publishes the table ddl, which tells the replica
 my $number = 0;
 
@@ -109,13 +110,12 @@ sub composites
 		{ type => "$schema.outer_", value => $outer }, { type => "$schema.outer_[]", value => sub { array_of($outer) } });
 }
 
-sub mood { return pick(@{ $enum{labels} }); }
+sub mood { return pick(@labels); }
 
 sub deal_types
 {
-	%enum = (labels => [ 'sad', 'very "happy"', "\xc3\xbc, (x)", '' x 1 ]);
-	pop @{ $enum{labels} };
-	ddl("CREATE TYPE $schema.mood AS ENUM (" . join(', ', map { literal($_) } @{ $enum{labels} }) . ')',
+	@labels = ('sad', 'very "happy"', "\xc3\xbc, (x)");
+	ddl("CREATE TYPE $schema.mood AS ENUM (" . join(', ', map { literal($_) } @labels) . ')',
 		"CREATE TYPE $schema.span AS RANGE (subtype = float8)", "CREATE TYPE $schema.words AS RANGE (subtype = text, collation = \"C\")");
 	my $span = sub { RandomValues::range_of(sub { below(1000) / 8 }) };
 	my $words = sub { RandomValues::text_range_of(\&RandomValues::text) };
@@ -154,7 +154,12 @@ sub column
 sub create_table
 {
 	my ($identity, @types) = @_;
-	my $table = { name => "$schema." . identifier('t' . ++$number), identity => $identity, label => "$identity " . $number, columns => [ map { column($_) } @types ] };
+	my $table = {
+		name => "$schema." . identifier('t' . ++$number),
+		identity => $identity,
+		label => "$identity $number",
+		columns => [ map { column($_) } @types ],
+	};
 	my @kinds = grep { $identity ne 'partitioned' || /^(int|text|numeric|bytea|date|timestamp|inet|long)/ } sort keys %{ key_types() };
 	my @chosen = map { pick(@kinds) } 1 .. ($identity =~ /many/ ? 2 + below(2) : $identity =~ /keyless/ ? 0 : 1);
 	@chosen = ('long', map { 'int8' } 2 .. @chosen) if grep { $_ eq 'long' } @chosen;	# an index has room for one
@@ -167,7 +172,8 @@ sub create_table
 	ddl("CREATE TABLE $table->{name} (" . join(', ', @definitions) . ')' . ($identity eq 'partitioned' ? " PARTITION BY HASH ($key)" : ''));
 	partitions($table, @definitions) if $identity eq 'partitioned';
 	ddl("ALTER TABLE $table->{name} ADD PRIMARY KEY ($key)") if $identity =~ /primary|partitioned/;
-	ddl("CREATE UNIQUE INDEX odd_$number ON $table->{name} ($key)", "ALTER TABLE $table->{name} REPLICA IDENTITY USING INDEX odd_$number") if $identity =~ /index/;
+	ddl("CREATE UNIQUE INDEX odd_$number ON $table->{name} ($key)",
+		"ALTER TABLE $table->{name} REPLICA IDENTITY USING INDEX odd_$number") if $identity =~ /index/;
 	ddl("ALTER TABLE $table->{name} REPLICA IDENTITY FULL") if $identity =~ /full/;
 	ddl(map { "ALTER TABLE $table->{name} ALTER $_->{name} SET STORAGE $_->{storage}" } grep { $_->{storage} } @{ $table->{columns} });
 	return $table;
@@ -178,7 +184,8 @@ sub partitions
 {
 	my ($table, @definitions) = @_;
 	my @bounds = map { "FOR VALUES WITH (MODULUS 3, REMAINDER $_)" } 0 .. 2;
-	ddl("CREATE TABLE $schema.first_$number PARTITION OF $table->{name} $bounds[0]", "CREATE TABLE $schema.second_$number PARTITION OF $table->{name} $bounds[1]",
+	ddl("CREATE TABLE $schema.first_$number PARTITION OF $table->{name} $bounds[0]",
+		"CREATE TABLE $schema.second_$number PARTITION OF $table->{name} $bounds[1]",
 		"CREATE TABLE $schema.third_$number (" . join(', ', reverse @definitions) . ')',
 		"ALTER TABLE $table->{name} ATTACH PARTITION $schema.third_$number $bounds[2]");
 	return;
@@ -202,7 +209,8 @@ sub insert
 	my ($table) = @_;
 	my @columns = grep { $_->{is_key} || chance(0.9) } @{ $table->{columns} };
 	my @rows = map { '(' . join(', ', map { literal(value_of($_)) } @columns) . ')' } 1 .. 1 + below(4);
-	emit("INSERT INTO $table->{name} (" . join(', ', map { $_->{name} } @columns) . ') VALUES ' . join(', ', @rows) . ' ON CONFLICT DO NOTHING') if @columns;
+	my $names = join(', ', map { $_->{name} } @columns);
+	emit("INSERT INTO $table->{name} ($names) VALUES " . join(', ', @rows) . ' ON CONFLICT DO NOTHING') if @columns;
 	return;
 }
 
@@ -266,12 +274,10 @@ sub change
 
 # Changes of the schema.
 
-my %types_left;	# not yet dealt to a table
-
 sub add_column
 {
 	my ($table) = @_;
-	my $column = column(pick(@{ $types_left{$schema} }));
+	my $column = column(pick(@all_types));
 	delete $column->{storage};
 	my $default = chance(0.5) ? ' DEFAULT ' . literal($column->{value}->()) : '';
 	ddl("ALTER TABLE $table->{name} ADD $column->{name} $column->{type}$default");
@@ -304,7 +310,8 @@ sub rename_column
 sub alter_column
 {
 	my ($table) = @_;
-	my @candidates = grep { !$_->{is_key} && !$_->{is_kept} || $_->{type} =~ /^(int4|varchar\(9\))$/ && $table->{identity} ne 'partitioned' } @{ $table->{columns} };
+	my $keys = $table->{identity} eq 'partitioned' ? qr/^$/ : qr/^(int4|varchar\(9\))$/;
+	my @candidates = grep { $_->{is_key} ? $_->{type} =~ $keys : !$_->{is_kept} } @{ $table->{columns} };
 	my $column = pick(@candidates) or return;
 	my $type = $column->{type} eq 'int4' ? 'int8' : 'text';
 	ddl("ALTER TABLE $table->{name} ALTER $column->{name} TYPE $type USING $column->{name}::$type");
@@ -365,23 +372,21 @@ sub alter_table
 # A new label can be used only after the transaction.
 sub add_label
 {
-	my $labels = $enum{labels};
 	my $label = 'mood ' . ++$number;
-	ddl("ALTER TYPE $schema.mood ADD VALUE " . literal($label) . ' ' . pick('BEFORE', 'AFTER') . ' ' . literal(pick(@$labels)));
-	push @$labels, $label;
+	ddl("ALTER TYPE $schema.mood ADD VALUE " . literal($label) . ' ' . pick('BEFORE', 'AFTER') . ' ' . literal(pick(@labels)));
+	push @labels, $label;
 	return;
 }
 
 sub alter_type
 {
-	my $labels = $enum{labels};
 	my $kind = below(4);
 	my $label = 'mood ' . ++$number;
 	if ($kind == 0)
 	{
-		my $old = below(scalar @$labels);
-		ddl("ALTER TYPE $schema.mood RENAME VALUE " . literal($labels->[$old]) . ' TO ' . literal($label));
-		$labels->[$old] = $label;
+		my $old = below(scalar @labels);
+		ddl("ALTER TYPE $schema.mood RENAME VALUE " . literal($labels[$old]) . ' TO ' . literal($label));
+		$labels[$old] = $label;
 	}
 	elsif ($kind == 1)
 	{
@@ -411,7 +416,7 @@ sub saved
 	return {
 		tables => [ map { { %$_, columns => [ map { {%$_} } @{ $_->{columns} } ] } } @tables ],
 		fields => [ map { {%$_} } @fields ],
-		labels => [ @{ $enum{labels} } ],
+		labels => [@labels],
 		told => scalar @mirrored,
 	};
 }
@@ -421,7 +426,7 @@ sub restore
 	my ($saved) = @_;
 	@tables = @{ $saved->{tables} };
 	@fields = @{ $saved->{fields} };
-	$enum{labels} = $saved->{labels};
+	@labels = @{ $saved->{labels} };
 	splice @mirrored, $saved->{told};
 	return;
 }
@@ -530,10 +535,11 @@ sub start_round
 {
 	my ($name) = @_;
 	($schema, $is_live, $script, @mirrored) = ($name, 0, '');
-	ddl("CREATE SCHEMA $schema", "CREATE SCHEMA ${schema}_other", "CREATE TABLE $schema.ddl (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, command text)");
+	ddl("CREATE SCHEMA $schema", "CREATE SCHEMA ${schema}_other",
+		"CREATE TABLE $schema.ddl (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, command text)");
 	my @types = deal_types();
 	my @identities = ('keyless full', 'primary', 'primary many', 'primary full', 'index', 'index many', 'partitioned');
-	$types_left{$schema} = [@types];
+	@all_types = @types;
 	my $each = int(@types / @identities) + 1;
 	@tables = map { create_table($_, splice @types, 0, $each) } @identities;
 	return;
