@@ -35,6 +35,16 @@ TEST(Settling, DropsWhatTellsNothingNew)
 	EXPECT_TRUE(settling.empty());
 }
 
+TEST(Settling, HoldsBackWhatIsStillNeeded)
+{
+	Settling settling;
+	settling.note(10, {100, 1, {}});
+	settling.note(20, {200, 2, {}});
+	EXPECT_EQ(settling.take_settled(50, 10, 150)->lsn, 100u);
+	EXPECT_FALSE(settling.take_settled(50, 10, 150));
+	EXPECT_EQ(settling.take_settled(50, 10)->lsn, 200u);
+}
+
 TEST(Settling, WithoutAHorizonSettlesAtOnce)
 {
 	Settling settling;

@@ -10,10 +10,10 @@ void Settling::note(std::int64_t now, const Checkpoint &checkpoint)
 	waiting_.push_back({now, checkpoint});
 }
 
-std::optional<Checkpoint> Settling::take_settled(std::int64_t now, std::int64_t horizon)
+std::optional<Checkpoint> Settling::take_settled(std::int64_t now, std::int64_t horizon, Lsn most)
 {
 	std::optional<Checkpoint> settled;
-	while (!waiting_.empty() && now - waiting_.front().since >= horizon) {
+	while (!waiting_.empty() && now - waiting_.front().since >= horizon && waiting_.front().checkpoint.lsn <= most) {
 		settled = waiting_.front().checkpoint;
 		waiting_.pop_front();
 	}

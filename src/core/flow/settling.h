@@ -23,8 +23,8 @@ public:
 	// Notes a checkpoint; one that tells nothing new is dropped.
 	void note(std::int64_t now, const Checkpoint &checkpoint);
 
-	// The latest checkpoint that is at least as old as the horizon, once.
-	std::optional<Checkpoint> take_settled(std::int64_t now, std::int64_t horizon);
+	// The latest checkpoint that is at least as old as the horizon and not beyond `most`, once.
+	std::optional<Checkpoint> take_settled(std::int64_t now, std::int64_t horizon, Lsn most = ~Lsn{0});
 
 	bool empty() const noexcept { return waiting_.empty(); }
 

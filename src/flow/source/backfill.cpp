@@ -7,6 +7,7 @@
 #include "worker/process.h"
 
 extern "C" {
+#include "access/xlog.h"
 #include "executor/executor.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
@@ -30,7 +31,9 @@ void forget_catalog()
 	pg::call([] { InvalidateSystemCaches(); });
 }
 
-// "<snapshot>/<table>/<key>"
+// "<snapshot>/<table>/<key>", with a key of its own for a table that is done.
+constexpr char table_done[] = "-";
+
 struct Place {
 	int64 snapshot = 0;
 	Oid table = InvalidOid;
@@ -66,7 +69,20 @@ void Backfill::load()
 		next_ = catalog::next_snapshot(flow_);
 		pg_atomic_write_u64(&worker::self().finished_snapshot, (uint64) catalog::last_finished_snapshot(flow_));
 	});
+	all_read_at_ = GetXLogInsertRecPtr();
+	watch_moves();
 	show_progress();
+}
+
+void Backfill::watch_moves()
+{
+	std::vector<Oid> tables;
+	if (next_)
+		for (const catalog::SnapshotTable &table : next_->tables)
+			tables.push_back(table.relation);
+	if (tables.empty())
+		decoder_.moved_rows().forget(decoder_.moved_rows().rows().size());
+	decoder_.moved_rows().watch(std::move(tables));
 }
 
 // The catalog may not know of the last piece: then the stream does.
@@ -79,8 +95,11 @@ void Backfill::resume(std::string_view text, core::Position position)
 	for (size_t i = (size_t) next_->place.ordinal; i < next_->tables.size(); i++) {
 		if (next_->tables[i].relation != place->table)
 			continue;
-		next_->place.ordinal = (int64) i;
-		next_->place.last_key = place->key;
+		next_->place.ordinal = (int64) i + (place->key == table_done ? 1 : 0);
+		next_->place.last_key.reset();
+		if (place->key != table_done)
+			next_->place.last_key = place->key;
+		break;
 	}
 }
 
@@ -93,10 +112,11 @@ bool Backfill::can_work(core::Lsn end) const noexcept
 {
 	if (!next_)
 		return false;
-	bool in_order = end > last_position_.lsn + 1;
-	if (!next_->begun || next_->place.ordinal >= (int64) next_->tables.size())
-		return in_order;
-	return in_order && end >= next_->tables[(size_t) next_->place.ordinal].start.lsn;
+	if (end <= last_position_.lsn + 1)
+		return false;
+	if (!next_->begun)
+		return true;
+	return end >= (all_read() ? all_read_at_ : next_->tables[(size_t) next_->place.ordinal].start.lsn);
 }
 
 void Backfill::begin()
@@ -107,6 +127,7 @@ void Backfill::begin()
 		catalog::begin_snapshot(next_->id, next_->start, next_->tables);
 	});
 	next_->begun = true;
+	watch_moves();
 }
 
 bool Backfill::work(core::Lsn end)
@@ -115,17 +136,14 @@ bool Backfill::work(core::Lsn end)
 		begin();
 		return true;
 	}
-	Piece piece;
-	if (next_->place.ordinal < (int64) next_->tables.size()) {
-		outlet_.flush();
-		outlet_.may_wait(false);
-		forget_catalog();
-		piece = read_piece(end);
-		forget_catalog();
-		outlet_.may_wait(true);
-		if (!piece.was_read)
-			return false;
-	}
+	outlet_.flush();
+	outlet_.may_wait(false);
+	forget_catalog();
+	Piece piece = read_piece(end);
+	forget_catalog();
+	outlet_.may_wait(true);
+	if (!piece.was_read)
+		return false;
 	outlet_.flush();
 	record(piece, await_empty_());
 	return true;
@@ -135,25 +153,37 @@ bool Backfill::work(core::Lsn end)
 Backfill::Piece Backfill::read_piece(core::Lsn end)
 {
 	Piece piece;
-	const catalog::SnapshotTable table = next_->tables[(size_t) next_->place.ordinal];
 	Oid other_filenode = InvalidOid;
 	pg::in_transaction("reading a table", [&] {
 		if (decoder_.recent_commits().is_any_hidden())
 			return;
-		TableReader reader(table.relation, next_->place.last_key);
 		piece.was_read = true;
-		piece.is_end_of_table = !reader.exists(); // dropped since
-		if (reader.exists() && reader.filenode() != table.filenode)
-			other_filenode = reader.filenode();
-		else if (reader.exists())
-			read_rows(reader, table, end - 1, piece);
-		reader.close();
+		piece.is_end_of_table = true;
+		decoder_.begin_snapshot_rows(end - 1);
+		if (!all_read())
+			other_filenode = read_table(end - 1, piece);
+		if (!OidIsValid(other_filenode))
+			read_moved(end - 1, piece);
 	});
 	if (OidIsValid(other_filenode)) {
 		renew_table(other_filenode);
 		piece.was_read = false;
 	}
 	return piece;
+}
+
+// Returns the file that the table has now, if it is not the one that it had.
+Oid Backfill::read_table(core::Lsn lsn, Piece &piece)
+{
+	const catalog::SnapshotTable &table = next_->tables[(size_t) next_->place.ordinal];
+	TableReader reader(table.relation, next_->place.last_key);
+	Oid other_filenode = InvalidOid;
+	if (reader.exists() && reader.filenode() != table.filenode)
+		other_filenode = reader.filenode();
+	else if (reader.exists()) // else it was dropped since
+		read_rows(reader, table, lsn, piece);
+	reader.close();
+	return other_filenode;
 }
 
 // The table was rewritten: who wrote its rows is forgotten. From now on counts what is there now; and where there is no
@@ -179,12 +209,7 @@ void Backfill::read_rows(TableReader &reader, const catalog::SnapshotTable &tabl
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), most_ms);
 	uint64_t seen = 0, published_before = outlet_.bytes_passed();
 	core::Position position{lsn, last_position_.lsn == lsn ? last_position_.seq : 0};
-	if (!next_->filter.empty())
-		pg::call([&] {
-			filter_ = ExecInitExpr(parse_condition(reader.relation(), next_->filter.c_str()), nullptr);
-			filter_context_ = CreateStandaloneExprContext();
-		});
-	decoder_.begin_snapshot_rows(lsn);
+	begin_filter(reader.relation());
 	while ((piece.is_end_of_table = !reader.next()) == false) {
 		bool is_last = ++seen >= most_rows || outlet_.bytes_passed() - published_before > most_bytes ||
 					   (seen % 256 == 0 && GetCurrentTimestamp() >= deadline);
@@ -204,6 +229,37 @@ void Backfill::read_rows(TableReader &reader, const catalog::SnapshotTable &tabl
 	}
 	if (piece.rows > 0)
 		last_position_ = position;
+}
+
+void Backfill::begin_filter(Relation relation)
+{
+	if (!next_->filter.empty())
+		pg::call([&] {
+			filter_ = ExecInitExpr(parse_condition(relation, next_->filter.c_str()), nullptr);
+			filter_context_ = CreateStandaloneExprContext();
+		});
+}
+
+// Those of tables that are still to come need no help, and get none: a row is read as it is, wherever it went.
+void Backfill::read_moved(core::Lsn lsn, Piece &piece)
+{
+	core::Position position{lsn, last_position_.lsn == lsn ? last_position_.seq : 0};
+	for (const MovedRow &moved : decoder_.moved_rows().rows()) {
+		if (piece.moved == most_rows)
+			break;
+		piece.moved++;
+		TableReader reader(moved.table, moved.key, From::exactly);
+		if (reader.exists() && reader.has_key() && reader.next()) {
+			begin_filter(reader.relation());
+			if (next_->filter.empty() || passes_filter(reader)) {
+				position.seq++;
+				publish(reader, piece.is_end_of_table ? table_done : piece.last_key.value_or(""), position);
+				last_position_ = position;
+				piece.rows++;
+			}
+		}
+		reader.close();
+	}
 }
 
 // Was the row there at the cutoff? Rows inserted since are told by that. One that was updated since has been told as
@@ -232,12 +288,19 @@ bool Backfill::passes_filter(TableReader &reader)
 	});
 }
 
+// Where the snapshot stands, which need not be where the row is from.
+Oid Backfill::present_table() const
+{
+	size_t ordinal = (size_t) next_->place.ordinal;
+	return next_->tables[Min(ordinal, next_->tables.size() - 1)].relation;
+}
+
 void Backfill::publish(TableReader &reader, std::string_view key, core::Position position)
 {
 	place_.clear();
 	core::append_json_integer(place_, next_->id);
 	place_.append('/');
-	core::append_json_integer(place_, reader.relation()->rd_id);
+	core::append_json_integer(place_, present_table());
 	place_.append('/');
 	size_t start = place_.size();
 	place_.append(key);
@@ -253,19 +316,22 @@ void Backfill::publish(TableReader &reader, std::string_view key, core::Position
 void Backfill::record(const Piece &piece, uint64_t sequence)
 {
 	catalog::SnapshotPlace &place = next_->place;
-	bool all_read = place.ordinal >= (int64) next_->tables.size();
 	place.rows += piece.rows;
 	place.last_key = piece.last_key;
+	decoder_.moved_rows().forget(piece.moved);
+	bool was_all_read = all_read();
+	bool finished = was_all_read && decoder_.moved_rows().rows().empty();
 	pg::in_transaction("noting how far a snapshot has come", [&] {
-		if (!all_read)
-			catalog::record_chunk(next_->id, sequence, place);
-		if (all_read || (piece.is_end_of_table && place.ordinal + 1 == (int64) next_->tables.size()))
+		catalog::record_chunk(next_->id, sequence, place);
+		if (finished)
 			catalog::finish_snapshot(next_->id);
 	});
 	pg_atomic_fetch_add_u64(&worker::self().rows_snapshotted, (int64) piece.rows);
-	if (piece.is_end_of_table)
+	if (piece.is_end_of_table && !was_all_read)
 		place.ordinal++;
-	if (place.ordinal >= (int64) next_->tables.size()) {
+	if (!was_all_read && all_read())
+		all_read_at_ = GetXLogInsertRecPtr();
+	if (finished) {
 		load();
 		pg::call([] { ConditionVariableBroadcast(&worker::self().progress); });
 	}

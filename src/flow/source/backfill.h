@@ -35,6 +35,9 @@ public:
 
 	bool is_pending() const noexcept { return next_.has_value(); }
 
+	// What the slot must go on to give: 0 is nothing in particular.
+	core::Lsn needs_wal_from() const noexcept { return next_ ? decoder_.moved_rows().needs_wal_from() : 0; }
+
 	// Is there something to be done now? `end`: WAL has been decoded up to here.
 	bool can_work(core::Lsn end) const noexcept;
 
@@ -52,12 +55,19 @@ private:
 		bool is_end_of_table = false;
 		std::optional<std::string> last_key;
 		uint64_t rows = 0;
+		size_t moved = 0; // of the rows that have moved, so many have been read
 	};
+	void watch_moves();
 	Piece read_piece(core::Lsn end);
+	Oid read_table(core::Lsn lsn, Piece &piece);
+	void read_moved(core::Lsn lsn, Piece &piece);
+	void begin_filter(Relation relation);
 	void read_rows(TableReader &reader, const catalog::SnapshotTable &table, core::Lsn lsn, Piece &piece);
 	bool belongs(const TableReader &reader, const catalog::SnapshotTable &table) const;
 	bool passes_filter(TableReader &reader);
 	void publish(TableReader &reader, std::string_view key, core::Position position);
+	Oid present_table() const;
+	bool all_read() const noexcept { return next_->place.ordinal >= (int64) next_->tables.size(); }
 	void renew_table(Oid filenode);
 	void record(const Piece &piece, uint64_t sequence);
 	void show_progress() const;
@@ -69,8 +79,8 @@ private:
 	std::function<uint64_t()> await_empty_;
 	std::optional<catalog::Snapshot> next_;
 	core::Position last_position_{}; // of a row; or of the end of the stream, at first
-	std::string resumed_place_;
-	ExprState *filter_ = nullptr; // of the table being read, within a piece
+	core::Lsn all_read_at_ = 0;		 // end of WAL when the last row was read: until then, rows may have moved unseen
+	ExprState *filter_ = nullptr;	 // of the table being read, within a piece
 	ExprContext *filter_context_ = nullptr;
 	core::Bytes place_;
 };

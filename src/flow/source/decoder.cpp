@@ -1,6 +1,7 @@
 #include "flow/source/decoder.h"
 
 #include "flow/source/row_filter.h"
+#include "flow/source/table_reader.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 
@@ -9,6 +10,7 @@ extern "C" {
 #include "access/sysattr.h"
 #include "replication/logical.h"
 #include "utils/memutils.h"
+#include "utils/relcache.h"
 #include "utils/timestamp.h"
 }
 
@@ -165,8 +167,35 @@ void Decoder::emit(const RelationPlan &plan, const Change &change)
 	outlet_.message_added();
 }
 
+// Also where the stream has the event already: a worker before this one may have noted it in vain.
+void Decoder::note_if_moved(ReorderBufferTXN *transaction, Relation relation, const ReorderBufferChange *change)
+{
+	HeapTuple before = pg::tuple(change->data.tp.oldtuple), after = pg::tuple(change->data.tp.newtuple);
+	Oid index_id = reading_index(relation);
+	if (before == nullptr || after == nullptr || !OidIsValid(index_id))
+		return;
+	RowImage old_image = take_apart(relation, before, old_row), new_image = take_apart(relation, after, new_row);
+	Relation index = RelationIdGetRelation(index_id);
+	old_key_.clear();
+	new_key_.clear();
+	append_key(old_key_, relation, index, [&](AttrNumber column) { return old_image.values[column - 1]; });
+	// A part of the key that is stored out of line and did not change is in the old row only.
+	append_key(new_key_, relation, index, [&](AttrNumber column) {
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), column - 1);
+		Datum value = new_image.values[column - 1];
+		bool unchanged = attribute->attlen == -1 && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value));
+		return unchanged ? old_image.values[column - 1] : value;
+	});
+	RelationClose(index);
+	if (old_key_.view() != new_key_.view())
+		moved_rows_.note({RelationGetRelid(relation), std::string(new_key_.view()), transaction->final_lsn});
+}
+
 void Decoder::change(ReorderBufferTXN *transaction, Relation relation, ReorderBufferChange *change)
 {
+	if (change->action == REORDER_BUFFER_CHANGE_UPDATE && moved_rows_.watches(RelationGetRelid(relation)) &&
+		!before_start_)
+		note_if_moved(transaction, relation, change);
 	core::Position position;
 	if (!next_position(transaction, &position))
 		return;

@@ -1,6 +1,7 @@
 // The callbacks of our output plugin: what PostgreSQL calls for each transaction and change that a slot gives.
 #pragma once
 #include "flow/source/encoder.h"
+#include "flow/source/moved_rows.h"
 #include "flow/source/outlet.h"
 #include "flow/source/relation.h"
 #include "flow/source/transactions.h"
@@ -44,6 +45,7 @@ public:
 	void snapshot_row(Relation relation, const RowImage &row, core::Position position, std::string_view place);
 
 	RecentCommits &recent_commits() noexcept { return recent_commits_; }
+	MovedRows &moved_rows() noexcept { return moved_rows_; }
 
 	static void register_callbacks(OutputPluginCallbacks *callbacks);
 
@@ -57,6 +59,7 @@ private:
 	RowImage take_apart(Relation relation, HeapTuple tuple, int which);
 	bool next_position(ReorderBufferTXN *transaction, core::Position *position);
 	bool is_before_start(ReorderBufferTXN *transaction) const;
+	void note_if_moved(ReorderBufferTXN *transaction, Relation relation, const ReorderBufferChange *change);
 	void filter_and_emit(const RelationPlan &plan, Change change);
 	void emit(const RelationPlan &plan, const Change &change);
 
@@ -70,6 +73,8 @@ private:
 	catalog::SnapshotStart start_;
 	bool before_start_ = false; // the transaction is
 	RecentCommits recent_commits_;
+	MovedRows moved_rows_;
+	core::Bytes old_key_, new_key_;
 	MemoryContext row_context_;
 	Datum *values_[2] = {}; // new and old row, room for every column of the widest table
 	bool *nulls_[2] = {};

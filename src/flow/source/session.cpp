@@ -456,7 +456,9 @@ void Session::confirm(const nats::Publisher::Progress &progress)
 // What is confirmed to the slot can't be published again: so first it is noted what the stream must have.
 void Session::settle()
 {
-	auto settled = settling_.take_settled(GetCurrentTimestamp(), settings::flow_horizon_ms() * INT64CONST(1000));
+	core::Lsn needed = backfill_->needs_wal_from();
+	auto settled = settling_.take_settled(GetCurrentTimestamp(), settings::flow_horizon_ms() * INT64CONST(1000),
+										  needed > 0 ? needed : ~core::Lsn{0});
 	if (!settled || settled->lsn <= reader_->confirmed())
 		return;
 	if (settled->position.lsn > 0 && settled->sequence != progress_.settled.sequence) {

@@ -29,23 +29,30 @@ std::vector<std::string> texts_of(const std::optional<std::string> &key)
 	return texts;
 }
 
-// A key of which no part is null: that of the replica identity, or the primary key where the identity is the whole row.
-Oid key_of(Relation table)
+} // namespace
+
+Oid reading_index(Relation table)
 {
 	Oid index = RelationGetReplicaIndex(table);
 	return OidIsValid(index) ? index : table->rd_pkindex;
 }
 
-} // namespace
-
-TableReader::TableReader(Oid table, const std::optional<std::string> &last_key)
+void append_key_part(core::Bytes &to, Oid type, Datum value)
 {
-	std::vector<std::string> texts = texts_of(last_key);
+	Oid output;
+	bool is_varlena;
+	getTypeOutputInfo(type, &output, &is_varlena);
+	core::append_json_string(to, OidOutputFunctionCall(output, value));
+}
+
+TableReader::TableReader(Oid table, const std::optional<std::string> &key, From from)
+{
+	std::vector<std::string> texts = texts_of(key);
 	pg::call([&] { open(table); });
 	if (table_ == nullptr)
 		return;
 	if (index_ != nullptr)
-		begin_by_key(texts);
+		begin_by_key(texts, from);
 	else
 		begin_by_place(texts);
 }
@@ -56,19 +63,13 @@ void TableReader::open(Oid table)
 	if (table_ == nullptr)
 		return;
 	slot_ = table_slot_create(table_, nullptr);
-	Oid key = key_of(table_);
-	if (!OidIsValid(key))
-		return;
-	index_ = index_open(key, AccessShareLock);
-	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index_); i++) {
-		AttrNumber column = index_->rd_index->indkey.values[i];
-		bool is_varlena;
-		getTypeOutputInfo(TupleDescAttr(RelationGetDescr(table_), column - 1)->atttypid, &outputs_[i], &is_varlena);
-	}
+	Oid index = reading_index(table_);
+	if (OidIsValid(index))
+		index_ = index_open(index, AccessShareLock);
 }
 
-// "column i of the index is after the text", as part of a row comparison: nbtree compares by the ordering function.
-ScanKeyData TableReader::key_after(int i, const std::string &text)
+// After: part of a row comparison, for which nbtree wants the ordering function in place of the operator's.
+ScanKeyData TableReader::scan_key(int i, const std::string &text, From from)
 {
 	return pg::call([&] {
 		AttrNumber column = index_->rd_index->indkey.values[i];
@@ -77,39 +78,45 @@ ScanKeyData TableReader::key_after(int i, const std::string &text)
 		getTypeInputInfo(attribute->atttypid, &input, &parameter);
 		Datum value = OidInputFunctionCall(input, const_cast<char *>(text.c_str()), parameter, attribute->atttypmod);
 		Oid family = index_->rd_opfamily[i], type = index_->rd_opcintype[i];
+		bool after = from == From::after;
+		Oid function = after ? get_opfamily_proc(family, type, type, BTORDER_PROC)
+							 : get_opcode(get_opfamily_member(family, type, type, BTEqualStrategyNumber));
 		ScanKeyData key;
-		ScanKeyEntryInitialize(&key, SK_ROW_MEMBER, (AttrNumber) (i + 1), BTGreaterStrategyNumber, InvalidOid,
-							   index_->rd_indcollation[i], get_opfamily_proc(family, type, type, BTORDER_PROC), value);
+		ScanKeyEntryInitialize(&key, after ? SK_ROW_MEMBER : 0, (AttrNumber) (i + 1),
+							   after ? BTGreaterStrategyNumber : BTEqualStrategyNumber, InvalidOid,
+							   index_->rd_indcollation[i], function, value);
 		return key;
 	});
 }
 
-void TableReader::begin_by_key(const std::vector<std::string> &last_key)
+void TableReader::begin_by_key(const std::vector<std::string> &key, From from)
 {
-	for (size_t i = 0; i < last_key.size(); i++)
-		keys_[i] = key_after((int) i, last_key[i]);
+	for (size_t i = 0; i < key.size(); i++)
+		keys_[i] = scan_key((int) i, key[i], from);
 	pg::call([&] {
-		ScanKeyData after = {};
-		int count = last_key.empty() ? 0 : 1;
-		if (count > 0) {
-			keys_[last_key.size() - 1].sk_flags |= SK_ROW_END;
+		ScanKeyData after = {}, *conditions = keys_;
+		int count = (int) key.size();
+		if (from == From::after && count > 0) {
+			keys_[count - 1].sk_flags |= SK_ROW_END;
 			after.sk_flags = SK_ROW_HEADER;
 			after.sk_attno = 1;
 			after.sk_strategy = BTGreaterStrategyNumber;
 			after.sk_argument = PointerGetDatum(keys_);
+			conditions = &after;
+			count = 1;
 		}
 		index_scan_ = pg::begin_index_scan(table_, index_, GetActiveSnapshot(), count);
-		index_rescan(index_scan_, count > 0 ? &after : nullptr, count, nullptr, 0);
+		index_rescan(index_scan_, conditions, count, nullptr, 0);
 	});
 }
 
-void TableReader::begin_by_place(const std::vector<std::string> &last_key)
+void TableReader::begin_by_place(const std::vector<std::string> &key)
 {
 	ItemPointerData first, last;
 	ItemPointerSet(&first, 0, FirstOffsetNumber);
 	ItemPointerSet(&last, MaxBlockNumber, MaxOffsetNumber);
-	if (last_key.size() == 2)
-		ItemPointerSet(&first, (BlockNumber) std::stoul(last_key[0]), (OffsetNumber) (std::stoul(last_key[1]) + 1));
+	if (key.size() == 2)
+		ItemPointerSet(&first, (BlockNumber) std::stoul(key[0]), (OffsetNumber) (std::stoul(key[1]) + 1));
 	pg::call([&] { table_scan_ = table_beginscan_tidrange(table_, GetActiveSnapshot(), &first, &last); });
 }
 
@@ -138,20 +145,14 @@ std::string_view TableReader::key()
 {
 	key_.clear();
 	pg::call([&] {
-		key_.append('[');
-		for (int i = 0; index_ != nullptr && i < IndexRelationGetNumberOfKeyAttributes(index_); i++) {
-			if (i > 0)
-				key_.append(',');
-			AttrNumber column = index_->rd_index->indkey.values[i];
-			core::append_json_string(key_, OidOutputFunctionCall(outputs_[i], slot_->tts_values[column - 1]));
+		if (index_ != nullptr) {
+			append_key(key_, table_, index_, [this](AttrNumber column) { return slot_->tts_values[column - 1]; });
+			return;
 		}
-		if (index_ == nullptr) {
-			char place[32];
-			snprintf(place, sizeof place, "%u,%u", ItemPointerGetBlockNumber(&slot_->tts_tid),
-					 ItemPointerGetOffsetNumber(&slot_->tts_tid));
-			key_.append(place);
-		}
-		key_.append(']');
+		char place[32];
+		snprintf(place, sizeof place, "[%u,%u]", ItemPointerGetBlockNumber(&slot_->tts_tid),
+				 ItemPointerGetOffsetNumber(&slot_->tts_tid));
+		key_.append(place);
 	});
 	return key_.view();
 }

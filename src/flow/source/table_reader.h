@@ -25,11 +25,34 @@ struct RowOrigin {
 	XLogRecPtr page_lsn; // last change of its page
 };
 
+// The index by whose order a table is read: that of the replica identity, or of the primary key where the identity is
+// the whole row. InvalidOid where there is none.
+Oid reading_index(Relation table);
+
+void append_key_part(core::Bytes &to, Oid type, Datum value);
+
+// Names a row among those of its table: a JSON array of the texts of the index' columns. One line in the encoding of
+// the database. `value_of` gives the value of a column of the table, which is not null.
+template <typename F>
+void append_key(core::Bytes &to, Relation table, Relation index, F &&value_of)
+{
+	to.append('[');
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++) {
+		if (i > 0)
+			to.append(',');
+		AttrNumber column = index->rd_index->indkey.values[i];
+		append_key_part(to, TupleDescAttr(RelationGetDescr(table), column - 1)->atttypid, value_of(column));
+	}
+	to.append(']');
+}
+
+enum class From { after, exactly };
+
 // Lives within one transaction that has an active snapshot; nothing needs to be released but by close().
 class TableReader {
 public:
-	// `last_key`: what key() gave for the row to go on after.
-	TableReader(Oid table, const std::optional<std::string> &last_key);
+	// `key`: what key() gave for the row to go on after, or for the one row to read.
+	TableReader(Oid table, const std::optional<std::string> &key, From from = From::after);
 
 	bool exists() const noexcept { return table_ != nullptr; } // else it was dropped
 	bool has_key() const noexcept { return index_ != nullptr; }
@@ -49,16 +72,15 @@ public:
 
 private:
 	void open(Oid table);
-	void begin_by_key(const std::vector<std::string> &last_key);
-	void begin_by_place(const std::vector<std::string> &last_key);
-	ScanKeyData key_after(int column, const std::string &text);
+	void begin_by_key(const std::vector<std::string> &key, From from);
+	void begin_by_place(const std::vector<std::string> &key);
+	ScanKeyData scan_key(int column, const std::string &text, From from);
 
 	Relation table_ = nullptr, index_ = nullptr;
 	IndexScanDesc index_scan_ = nullptr;
 	TableScanDesc table_scan_ = nullptr;
 	TupleTableSlot *slot_ = nullptr;
 	ScanKeyData keys_[INDEX_MAX_KEYS];
-	Oid outputs_[INDEX_MAX_KEYS];
 	core::Bytes key_;
 };
 
