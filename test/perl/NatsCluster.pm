@@ -69,23 +69,30 @@ sub leader
 }
 
 # Waits until every member has what the leader has; nobody may write meanwhile. The leader's own word for it does not do: a
-# nats-server calls a replica current that is still thousands of messages behind. And versions of it were seen to leave
-# one that was killed behind for ever; to that one happens what an administrator would do, it begins with an empty store.
+# nats-server calls a replica current that is still thousands of messages behind. And 2.9.10 was seen to leave one that
+# was killed different from the others for ever, sometimes even when it begins anew with an empty store; false then.
 sub make_whole
 {
 	my ($self, $stream) = @_;
-	my $stuck_at = time + $patience;
-	until_true(sub {
-		my $detail = $self->stream_detail($stream) or return 0;
+	my ($start, $replaced) = (time, 0);
+	return until_true(sub {
+		my $detail = $self->stream_detail($stream) or return '';
 		my @differ = grep { $self->last_sequence($_, $stream) != $detail->{state}{last_seq} } $self->servers;
-		return 1 unless @differ;
-		return 0 if time < $stuck_at;
+		return 'whole' unless @differ;
+		return 'never' if time > $start + 3 * $patience;
+		return '' if $replaced || @differ > 1 || time < $start + $patience;
 		note("leader $detail->{cluster}{leader} has $detail->{state}{last_seq}, members "
 			. join ', ', map { $self->last_sequence($_, $stream) } $self->servers);
-		replace($differ[0]) if @differ == 1;
-		$stuck_at = time + $patience;
-		return 0;
-	}, "all members of stream $stream have all of it");
+		replace($differ[0]);
+		$replaced = 1;
+		return '';
+	}, "stream $stream is whole") eq 'whole';
+}
+
+sub stop
+{
+	my ($self) = @_;
+	$_->stop for $self->servers;
 	return;
 }
 
