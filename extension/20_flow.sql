@@ -169,6 +169,28 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.find_flow(name) IS 'the flow of that name, or an error';
 
+CREATE FUNCTION pgbraid.check_wal_limit(wal_limit text, wal_policy text) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF wal_policy IS NOT NULL AND (wal_policy NOT IN ('alert', 'pause', 'drop') OR wal_limit IS NULL) THEN
+		RAISE EXCEPTION 'option "wal_policy" is alert, pause or drop, and needs a "wal_limit"'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"wal_limit": "10GB", "wal_policy": "alert"}''.';
+	END IF;
+	BEGIN
+		IF wal_limit IS NULL OR pg_size_bytes(wal_limit) > 0 THEN
+			RETURN;
+		END IF;
+	EXCEPTION WHEN invalid_parameter_value THEN
+		NULL;
+	END;
+	RAISE EXCEPTION 'option "wal_limit" is no size: "%"', wal_limit
+		USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"wal_limit": "10GB"}''.';
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.check_wal_limit(text, text) IS 'raises an error for a limit on retained WAL that is none';
+
 -- Everything that can be wrong with a definition and be known without NATS.
 CREATE FUNCTION pgbraid.check_flow(flow pgbraid.flows) RETURNS void
 LANGUAGE plpgsql STABLE
@@ -187,7 +209,7 @@ BEGIN
 	END IF;
 	PERFORM pgbraid.check_subject(flow.subject);
 	PERFORM pgbraid.check_stream(flow.stream);
-	PERFORM pgbraid.check_options(flow.options, '{message_id,replicas}');
+	PERFORM pgbraid.check_options(flow.options, '{message_id,replicas,wal_limit,wal_policy}');
 	IF jsonb_typeof(flow.options->'message_id') <> 'boolean' THEN
 		RAISE EXCEPTION 'option "message_id" must be true or false'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"message_id": false}''.';
@@ -196,6 +218,7 @@ BEGIN
 		RAISE EXCEPTION 'option "replicas" must be a number from 1 to 5'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"replicas": 3}''.';
 	END IF;
+	PERFORM pgbraid.check_wal_limit(flow.options->>'wal_limit', flow.options->>'wal_policy');
 	IF NOT EXISTS (SELECT FROM pg_publication WHERE pubname = flow.publication) THEN
 		RAISE EXCEPTION 'publication "%" does not exist', flow.publication
 			USING ERRCODE = 'undefined_object', HINT = format('CREATE PUBLICATION %I FOR TABLE ...;', flow.publication);

@@ -26,15 +26,18 @@ Flow flow_from(const pg::spi::Row &row)
 			.snapshot = row.text(9),
 			.message_id = row.boolean(10),
 			.replicas = row.bigint(11),
-			.owner = row.oid(12),
-			.paused = row.boolean(13),
-			.at_home = row.boolean(14),
-			.revision = row.bigint(15)};
+			.wal_limit = row.bigint(12),
+			.wal_policy = row.text(13),
+			.owner = row.oid(14),
+			.paused = row.boolean(15),
+			.at_home = row.boolean(16),
+			.revision = row.bigint(17)};
 }
 
 constexpr char select_flows[] =
 	"SELECT id, flow, publication, owns_publication, server, stream, subject, format, snapshot, "
 	"       coalesce((options->>'message_id')::boolean, true), coalesce((options->>'replicas')::bigint, 1), "
+	"       coalesce(pg_size_bytes(options->>'wal_limit'), 0), coalesce(options->>'wal_policy', 'alert'), "
 	"       owner::oid, paused, home = pgbraid.here(), revision "
 	"  FROM pgbraid.flows WHERE $1 IS NULL OR id = $1 ORDER BY id";
 
@@ -109,6 +112,27 @@ void settle(int64 flow, const core::Checkpoint &settled)
 					 " WHERE flow = $1",
 					 {pg::spi::bigint(flow), pg::spi::bigint((int64) settled.sequence),
 					  pg::spi::lsn(settled.position.lsn), pg::spi::bigint((int64) settled.position.seq)});
+}
+
+int64 retained_wal(int64 flow)
+{
+	int64 retained = 0;
+	pg::spi::each("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint FROM pg_replication_slots "
+				  " WHERE slot_name = $1::name",
+				  {pg::spi::text(slot_name(flow))}, [&](const pg::spi::Row &row) { retained = row.bigint(1); });
+	return retained;
+}
+
+void pause_flow(int64 flow)
+{
+	pg::spi::execute("UPDATE pgbraid.flows SET paused = true WHERE id = $1", {pg::spi::bigint(flow)});
+}
+
+void drop_slot(int64 flow)
+{
+	pg::spi::execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+					 " WHERE slot_name = $1::name AND NOT active",
+					 {pg::spi::text(slot_name(flow))});
 }
 
 bool drop_orphan_slots(bool extension_exists)

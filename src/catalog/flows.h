@@ -22,6 +22,8 @@ struct Flow {
 	std::string snapshot; // initial, none
 	bool message_id;	  // options
 	int64 replicas;
+	int64 wal_limit; // bytes; 0: none
+	std::string wal_policy;
 	Oid owner;
 	bool paused;
 	bool at_home;	// false in a copy of the database that the flow was made in
@@ -57,6 +59,14 @@ bool begin_streaming(int64 flow, int64 generation, const std::string &stream, ui
 void change_stream(int64 flow, const std::string &stream);
 
 void settle(int64 flow, const core::Checkpoint &settled);
+
+// How much WAL the slot of the flow retains; 0 without a slot.
+int64 retained_wal(int64 flow);
+
+// As pgflow_pause does it.
+void pause_flow(int64 flow);
+
+void drop_slot(int64 flow);
 
 // Drops our slots in this database that belong to no flow (to none at all, where the extension is gone) and that nobody
 // uses. True if none is left.

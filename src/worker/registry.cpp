@@ -192,7 +192,7 @@ void free_entry(Entry &entry) noexcept
 	entry.pid = 0;
 	entry.latch = nullptr;
 	entry.state = State::stopped;
-	entry.stop_requested = false;
+	entry.stop_requested = entry.over_wal_limit = false;
 	entry.launched_at = entry.started_at = entry.next_start_at = 0;
 	entry.failures = 0;
 	entry.starts = 0;

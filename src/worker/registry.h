@@ -51,6 +51,7 @@ struct Entry {
 	Latch *latch;	   // of that process
 	State state;
 	bool stop_requested;
+	bool over_wal_limit;
 	TimestampTz stop_requested_at;
 	TimestampTz launched_at, started_at, next_start_at;
 	int32 failures; // in a row
