@@ -1,5 +1,6 @@
 # A consumer: applies the events of a flow (format json) to tables of another database, knowing no more than the events
-# say. It is strict where a consumer would be lenient: a row that comes twice, or an update of no row, is an error.
+# say. It is strict where a consumer would be lenient: a row that comes twice, or an update of no row, is an error. Only
+# while a snapshot is under way, changes may speak of rows that it has not come to, and a row may be told twice.
 package Replay;
 use strict;
 use warnings;
@@ -67,7 +68,20 @@ CREATE FUNCTION replay.statement_of(tab regclass, op text, columns text[], keys 
 CREATE FUNCTION replay.names(object json) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
 	SELECT coalesce(array_agg(k), '{}') FROM json_object_keys(object) k $$;
 
-CREATE FUNCTION replay.apply_one(e json) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION replay.statement_for(tab_ regclass, op_ text, columns_ text[], keys_ text[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	statement_ text;
+BEGIN
+	SELECT statement INTO statement_ FROM replay.statements s
+		WHERE s.tab = tab_ AND s.op = op_ AND s.columns = columns_::text AND s.keys = keys_::text;
+	IF NOT FOUND THEN
+		statement_ := replay.statement_of(tab_, op_, replay.written(tab_, columns_), keys_);
+		INSERT INTO replay.statements VALUES (tab_, op_, columns_::text, keys_::text, statement_);
+	END IF;
+	RETURN statement_;
+END $$;
+
+CREATE FUNCTION replay.apply_one(e json, during_snapshot bool) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	tab_ regclass := format('%I.%I', e->>'schema', e->>'table');
 	op_ text := e->>'op';
@@ -81,15 +95,16 @@ BEGIN
 		(SELECT array_agg(attname::text ORDER BY attname::text) FROM pg_attribute WHERE attrelid = tab_ AND attnum > 0 AND NOT attisdropped) THEN
 		RAISE EXCEPTION 'the event does not have the columns of the table';
 	END IF;
-	SELECT statement INTO statement_ FROM replay.statements s
-		WHERE s.tab = tab_ AND s.op = op_ AND s.columns = columns_::text AND s.keys = keys_::text;
-	IF NOT FOUND THEN
-		statement_ := replay.statement_of(tab_, op_, replay.written(tab_, columns_), keys_);
-		INSERT INTO replay.statements VALUES (tab_, op_, columns_::text, keys_::text, statement_);
+	IF during_snapshot AND op_ IN ('snapshot', 'insert') AND keys_ <> '{}' THEN
+		EXECUTE replay.statement_for(tab_, 'delete', columns_, keys_) USING e->'after', e->'key';
 	END IF;
+	statement_ := replay.statement_for(tab_, op_, columns_, keys_);
 	EXECUTE statement_ USING e->'after', coalesce(e->'before', e->'key');
 	GET DIAGNOSTICS count_ = ROW_COUNT;
-	IF op_ <> 'truncate' AND count_ <> 1 THEN
+	IF during_snapshot AND op_ = 'update' AND count_ = 0 AND keys_ = '{}' THEN
+		-- Without a key, who changed it has told the row, and it is not read.
+		EXECUTE replay.statement_for(tab_, 'insert', columns_, keys_) USING e->'after';
+	ELSIF op_ <> 'truncate' AND count_ <> 1 AND NOT (during_snapshot AND count_ = 0) THEN
 		RAISE EXCEPTION '% rows found', count_;
 	END IF;
 EXCEPTION WHEN OTHERS THEN
@@ -101,15 +116,16 @@ END $$;
 CREATE PROCEDURE replay.apply(after bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	event record;
+	last_of_snapshot bigint := (SELECT max(n) FROM replay.events WHERE n > after AND e->>'op' = 'snapshot');
 BEGIN
-	FOR event IN SELECT e FROM replay.events WHERE n > after ORDER BY n LOOP
+	FOR event IN SELECT n, e FROM replay.events WHERE n > after ORDER BY n LOOP
 		IF event.e->>'table' = 'ddl' THEN
 			COMMIT;
 			EXECUTE event.e->'after'->>'command';
 			DELETE FROM replay.statements;
 			COMMIT;
 		ELSE
-			PERFORM replay.apply_one(event.e);
+			PERFORM replay.apply_one(event.e, coalesce(event.n <= last_of_snapshot, false));
 		END IF;
 	END LOOP;
 END $$;
@@ -155,10 +171,7 @@ sub catch_up
 	# Neither control character can be in an event.
 	my $before = $self->sql('SELECT coalesce(max(n), 0) FROM replay.events');
 	$self->sql("COPY replay.events (e) FROM '$file' WITH (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02', ENCODING 'UTF8')");
-	# A snapshot that broke off has begun again.
-	my $first = $self->sql("SELECT coalesce(max(n) - 1, $before) FROM replay.events
-		WHERE n > $before AND e->>'op' = 'snapshot' AND e->>'seq' = '1'");
-	$self->sql("CALL replay.apply($first)");
+	$self->sql("CALL replay.apply($before)");
 	return $last - $loaded;
 }
 
