@@ -408,28 +408,6 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.require_caught_up(pgbraid.flows, name) IS 'raises an error if a flow can''t change to another publication now';
 
-CREATE FUNCTION pgbraid.request_snapshot(flow bigint, tables regclass[], filter text) RETURNS bigint
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	snapshot bigint;
-BEGIN
-	-- One that has not begun yet, and reads the same or more, serves as well.
-	SELECT s.id INTO snapshot FROM pgbraid.flow_snapshots s
-	 WHERE s.flow = request_snapshot.flow AND s.cutoff IS NULL AND s.filter IS NULL
-	   AND (s.tables IS NULL OR s.tables @> request_snapshot.tables)
-	 LIMIT 1;
-	IF NOT FOUND THEN
-		INSERT INTO pgbraid.flow_snapshots (flow, tables, filter)
-		VALUES (request_snapshot.flow, request_snapshot.tables, request_snapshot.filter)
-		RETURNING id INTO snapshot;
-	END IF;
-	RETURN snapshot;
-END;
-$$;
-COMMENT ON FUNCTION pgbraid.request_snapshot(bigint, regclass[], text) IS 'has a flow read tables, once those asked for before are done';
-
 CREATE FUNCTION @extschema@.pgflow_snapshot(flow name, tables regclass[] DEFAULT NULL, filter text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -438,6 +416,7 @@ DECLARE
 	asked pgbraid.flows := pgbraid.find_flow(flow);
 	published regclass[] := ARRAY(SELECT pgbraid.published_tables(asked.publication));
 	bad regclass;
+	snapshot bigint;
 BEGIN
 	PERFORM pgbraid.require_logical();
 	IF cardinality(tables) = 0 OR array_position(tables, NULL) IS NOT NULL THEN
@@ -454,7 +433,8 @@ BEGIN
 	IF filter IS NOT NULL THEN
 		PERFORM pgbraid.check_filter(coalesce(tables, published), filter);
 	END IF;
-	RETURN pgbraid.request_snapshot(asked.id, tables, filter);
+	INSERT INTO pgbraid.flow_snapshots (flow, tables, filter) VALUES (asked.id, tables, filter) RETURNING id INTO snapshot;
+	RETURN snapshot;
 END;
 $$;
 COMMENT ON FUNCTION @extschema@.pgflow_snapshot(name, regclass[], text) IS
@@ -503,7 +483,7 @@ BEGIN
 	       revision = revision + 1
 	 WHERE f.id = altered.id;
 	IF added <> '{}' AND altered.snapshot = 'initial' THEN
-		PERFORM pgbraid.request_snapshot(altered.id, added, NULL);
+		INSERT INTO pgbraid.flow_snapshots (flow, tables) VALUES (altered.id, added);
 	END IF;
 END;
 $$;

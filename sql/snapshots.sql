@@ -8,16 +8,12 @@ CREATE TABLE s_part PARTITION OF s_parts FOR VALUES FROM (0) TO (10);
 
 BEGIN;
 SELECT pgflow_create('s', tables => '{s_t,s_parts}') > 0 AS created;
--- The initial snapshot has not begun: it serves.
-SELECT pgflow_snapshot('s') = (SELECT id FROM pgbraid.flow_snapshots) AS same;
-SELECT pgflow_snapshot('s', tables => '{s_t}') = (SELECT id FROM pgbraid.flow_snapshots) AS same;
--- Also for a part.
+-- Each call asks for one, after those that were asked for before.
+SELECT pgflow_snapshot('s') = (SELECT max(id) FROM pgbraid.flow_snapshots) + 1 AS next;
 SELECT pgflow_snapshot('s', tables => '{s_t}', filter => 'amount > 10 AND region LIKE ''e%''') > 0 AS requested;
 SELECT pgflow_snapshot('s', tables => '{s_part}') > 0 AS requested;
 SELECT initial, tables, filter, cutoff, rows, finished_at FROM pgbraid.flow_snapshots ORDER BY id;
--- Begun, the initial one can't take on more.
 UPDATE pgbraid.flow_snapshots SET cutoff = '1:1:';
-SELECT pgflow_snapshot('s', tables => '{s_t}') = ANY (SELECT id FROM pgbraid.flow_snapshots WHERE cutoff IS NOT NULL) AS same;
 -- Tables that are added are brought in; beginning anew forgets what was asked for.
 SELECT pgflow_alter('s', tables => '{s_t,s_other}');
 SELECT initial, tables, filter, cutoff FROM pgbraid.flow_snapshots WHERE cutoff IS NULL ORDER BY id;
@@ -55,6 +51,10 @@ SELECT pgflow_snapshot('s', tables => '{s_t}', filter => 'true ORDER BY 1');
 SELECT pgflow_snapshot('s', tables => '{s_t}', filter => 'true; DROP TABLE s_t');
 \echo :SQLSTATE
 SELECT pgflow_snapshot('s', tables => '{s_t}', filter => 'sum(amount) > 1');
+\echo :SQLSTATE
+SELECT pgflow_snapshot('s', tables => '{s_t}', filter => 'amount > random()');
+\echo :SQLSTATE
+SELECT pgflow_snapshot('s', tables => '{s_t}', filter => 'pgbraid.here() = region');
 \echo :SQLSTATE
 \set ON_ERROR_ROLLBACK off
 ROLLBACK;

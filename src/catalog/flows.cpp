@@ -99,8 +99,17 @@ bool begin_streaming(int64 flow, int64 generation, const std::string &stream, ui
 							 pg::spi::bigint((int64) first_sequence)}) == 1;
 }
 
-void change_stream(int64 flow, const std::string &stream)
+void change_stream(int64 flow, const std::string &stream, uint64 sequence)
 {
+	// What is known of snapshots are sequences of the stream before.
+	pg::spi::execute(
+		"DELETE FROM pgbraid.flow_snapshot_chunks c USING pgbraid.flow_snapshots s "
+		" WHERE s.flow = $1 AND c.snapshot = s.id AND (s.finished_at IS NOT NULL OR c.stream_sequence < "
+		"       (SELECT max(stream_sequence) FROM pgbraid.flow_snapshot_chunks l WHERE l.snapshot = s.id))",
+		{pg::spi::bigint(flow)});
+	pg::spi::execute("UPDATE pgbraid.flow_snapshot_chunks c SET stream_sequence = $2 FROM pgbraid.flow_snapshots s "
+					 " WHERE s.flow = $1 AND c.snapshot = s.id",
+					 {pg::spi::bigint(flow), pg::spi::bigint((int64) sequence)});
 	pg::spi::execute("UPDATE pgbraid.flow_progress SET stream = $2, first_sequence = 0, "
 					 "       settled_sequence = 0, settled_lsn = NULL, settled_seq = 0 WHERE flow = $1",
 					 {pg::spi::bigint(flow), pg::spi::text(stream)});

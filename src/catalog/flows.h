@@ -55,8 +55,8 @@ void begin_generation(int64 flow, int64 generation);
 // anew.
 bool begin_streaming(int64 flow, int64 generation, const std::string &stream, uint64 first_sequence);
 
-// It writes to another stream now.
-void change_stream(int64 flow, const std::string &stream);
+// It writes to another stream now, which ends here.
+void change_stream(int64 flow, const std::string &stream, uint64 sequence);
 
 void settle(int64 flow, const core::Checkpoint &settled);
 

@@ -2,11 +2,11 @@
 #include "catalog/flows.h"
 #include "core/flow/subject.h"
 #include "pg/boundary.h"
+#include "pg/wal.h"
 #include "worker/registry.h"
 
 extern "C" {
 #include "access/xlog.h"
-#include "access/xlog_internal.h"
 #include "catalog/dependency.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_extension_d.h"
@@ -47,11 +47,7 @@ Datum text_datum(std::string_view text)
 // Where WAL ends now, on disk. What was committed asynchronously counts as committed, so it is flushed.
 XLogRecPtr end_of_wal()
 {
-	XLogRecPtr end = GetXLogInsertRecPtr();
-	// The position for the next record may lie behind the header of a page that does not exist yet.
-	int header = XLogSegmentOffset(end, wal_segment_size) == SizeOfXLogLongPHD ? SizeOfXLogLongPHD : SizeOfXLogShortPHD;
-	if (end % XLOG_BLCKSZ == (XLogRecPtr) header)
-		end -= (XLogRecPtr) header;
+	XLogRecPtr end = pg::wal_end();
 	XLogFlush(end);
 	return end;
 }

@@ -5,6 +5,7 @@
 extern "C" {
 #include "access/htup.h"
 #include "access/tupdesc.h"
+#include "access/xlogdefs.h"
 }
 
 #include <functional>

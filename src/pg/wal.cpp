@@ -5,6 +5,7 @@
 extern "C" {
 #include "access/timeline.h"
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "replication/walsender.h"
 #include "storage/lwlock.h"
 }
@@ -20,6 +21,14 @@ XLogRecPtr durable_wal_end(bool by_standbys)
 	XLogRecPtr replicated = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH];
 	LWLockRelease(SyncRepLock);
 	return Min(end, replicated);
+}
+
+XLogRecPtr wal_end()
+{
+	XLogRecPtr end = GetXLogInsertRecPtr();
+	XLogRecPtr header =
+		XLogSegmentOffset(end, wal_segment_size) == SizeOfXLogLongPHD ? SizeOfXLogLongPHD : SizeOfXLogShortPHD;
+	return end % XLOG_BLCKSZ == header ? end - header : end;
 }
 
 int past_timelines(PastTimeline *found, int most)

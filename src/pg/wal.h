@@ -12,6 +12,9 @@ namespace pgbraid::pg {
 // lies beyond may be undone by a failover.
 XLogRecPtr durable_wal_end(bool by_standbys);
 
+// Where WAL ends, on disk or not; never behind the header of a page that does not exist yet.
+XLogRecPtr wal_end();
+
 // Past timelines of this server's WAL, each with the position up to which it is part of our history. Reads files.
 struct PastTimeline {
 	TimeLineID timeline;

@@ -23,7 +23,9 @@ Verdict judge_retention(const catalog::Flow &flow, Entry &entry)
 		set_trouble(entry, "53100", message.c_str(), hint.c_str());
 		ereport(WARNING, (errcode(ERRCODE_DISK_FULL), errmsg("%s", message.c_str()), errhint("%s", hint.c_str())));
 	}
-	return flow.wal_policy == "drop" ? Verdict::drop : flow.wal_policy == "pause" ? Verdict::pause : Verdict::none;
+	if (flow.wal_policy == "pause") // once: who resumes it lets it catch up
+		return was_over ? Verdict::none : Verdict::pause;
+	return flow.wal_policy == "drop" ? Verdict::drop : Verdict::none;
 }
 
 } // namespace pgbraid::worker

@@ -6,7 +6,7 @@ use Braid;
 use IPC::Run;
 use Test::More;
 
-my $braid = Braid->new(conf => 'pgbraid.flow_memory = 1MB');
+my $braid = Braid->new(conf => "pgbraid.flow_memory = 1MB\nmax_prepared_transactions = 2");
 my $node = $braid->node;
 $braid->sql("CREATE TABLE orders (id int PRIMARY KEY, amount int, x text);
 	INSERT INTO orders SELECT g, g, 'old' FROM generate_series(1, 1000) g;
@@ -46,6 +46,40 @@ $braid->sql("SELECT pgflow_alter('whole', tables => '{cities}')");
 $braid->wait_for('whole');
 $braid->sql('INSERT INTO customers VALUES (12); INSERT INTO cities VALUES (12)');
 is(Braid::summary($braid->events('whole')), 'insert public.cities', 'one that is taken out is not heard of');
+
+# A transaction that wrote to the table before it was added ends after that: its row is part of the snapshot.
+$braid->sql('CREATE TABLE late (id int PRIMARY KEY)');
+$braid->sql("BEGIN; INSERT INTO late VALUES (1); PREPARE TRANSACTION 'writer'");
+$braid->sql("SELECT pgflow_alter('whole', tables => '{cities,late}'); INSERT INTO late VALUES (2)");
+is($braid->sql("SELECT pgflow_wait('whole', timeout => '1 s')"), 'f', 'a snapshot waits for who wrote to its tables');
+$braid->sql('INSERT INTO cities VALUES (13)');
+$braid->until_sql("SELECT lag_bytes = 0 FROM pgbraid.stat_flow WHERE flow = 'whole'", 't', 'changes go on meanwhile');
+$braid->sql("COMMIT PREPARED 'writer'");
+%seen = ();
+$seen{"$_->{event}{table} $_->{event}{after}{id}"}++ for $braid->events('whole');
+is(join(',', sort grep { /late/ } keys %seen), 'late 1,late 2', 'and has what they wrote');
+
+# So does a table that somebody has locked.
+$braid->sql("BEGIN; LOCK TABLE orders; PREPARE TRANSACTION 'locker'");
+$braid->sql("SELECT pgflow_snapshot('all', tables => '{orders}'); INSERT INTO visits VALUES (1001, 'new')");
+$braid->until_sql("SELECT lag_bytes = 0 FROM pgbraid.stat_flow WHERE flow = 'all'", 't', 'changes go on while a table is locked');
+is($braid->sql('SELECT finished_at FROM pgbraid.flow_snapshots ORDER BY id DESC LIMIT 1'), '', 'its snapshot does not');
+$braid->sql("COMMIT PREPARED 'locker'");
+is(scalar(read_rows()), 1001, 'until it is free');
+
+# What was read is not read again into another stream, nor missed there.
+$braid->sql("ALTER SYSTEM SET pgbraid.flow_horizon = 0");
+$braid->sql("SELECT pg_reload_conf(); SELECT pgflow_alter('whole', stream => 'other_stream', subject => 'other_stream.{table}')");
+$braid->sql('INSERT INTO cities VALUES (14)');
+is(Braid::summary($braid->events('whole')), 'insert public.cities', 'a flow that has read tables changes to another stream');
+$braid->sql('ALTER SYSTEM RESET pgbraid.flow_horizon');
+$braid->sql('SELECT pg_reload_conf()');
+
+# Keys in other orders than ascending.
+$braid->sql("CREATE TABLE down (a int NOT NULL, b int NOT NULL); CREATE UNIQUE INDEX down_i ON down (a DESC, b DESC); ALTER TABLE down REPLICA IDENTITY USING INDEX down_i;
+	INSERT INTO down SELECT g % 100, g FROM generate_series(1, 60000) g; SELECT pgflow_create('down', tables => '{down}')");
+$braid->wait_for('down');
+is($braid->nats->stream_state($braid->stream_of('down'))->{messages}, 60000, 'a key that descends');
 
 # Things that happen while NATS keeps a snapshot from going on.
 $braid->sql("CREATE TABLE big (id int PRIMARY KEY, n int, x text); INSERT INTO big SELECT g, 0, repeat('x', 1000) FROM generate_series(1, 10000) g;
@@ -127,6 +161,14 @@ is(join(',', sort map { $_ . 'x' . $count{$_} } grep { $count{$_} > 0 } keys %co
 @events = in_the_middle('dropped', 'big,gone', sub { $braid->sql('DROP TABLE gone') });
 is(replayed(grep { $_->{table} eq 'big' } @events), now(), 'a table that is dropped before its turn');
 $braid->until_state('dropped', 'streaming', 'does not hinder');
+
+@events = in_the_middle('keyed', 'loose', sub {
+	$braid->sql("SELECT pgflow_pause('keyed')");
+	$braid->until_sql("SELECT count(*) FROM pg_replication_slots WHERE active AND slot_name = (SELECT slot_name FROM pgbraid.stat_flow WHERE flow = 'keyed')", '0');
+	$braid->sql("DELETE FROM loose WHERE id < 0; ALTER TABLE loose ADD PRIMARY KEY (id); SELECT pgflow_resume('keyed')");
+});
+%seen = map { $_->{after}{id} => 1 } grep { $_->{op} eq 'snapshot' } @events;
+is(join(',', sort { $a <=> $b } grep { $_ > 0 } keys %seen), $braid->sql("SELECT string_agg(id::text, ',' ORDER BY id) FROM loose"), 'a table that gets a key meanwhile');
 
 # The flow itself is changed meanwhile.
 @events = in_the_middle('paused', 'big', sub {

@@ -4,11 +4,14 @@
 #include "flow/source/condition.h"
 #include "pg/encoding.h"
 #include "pg/transaction.h"
+#include "pg/wal.h"
 #include "worker/process.h"
 
 extern "C" {
-#include "access/xlog.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -22,6 +25,7 @@ namespace {
 
 // A piece ends with the first of these: it is in memory until the stream has it, and changes wait for it.
 constexpr uint64_t most_rows = 20'000;
+constexpr uint64_t most_moved = 2'000;
 constexpr size_t most_bytes = 2 << 20;
 constexpr int most_ms = 200;
 
@@ -29,6 +33,25 @@ constexpr int most_ms = 200;
 void forget_catalog()
 {
 	pg::call([] { InvalidateSystemCaches(); });
+}
+
+// Who holds a lock of the kind that writers take.
+void add_writers(Oid table, std::vector<VirtualTransactionId> &writers)
+{
+	LOCKTAG tag;
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, table);
+	int count;
+	VirtualTransactionId *found = GetLockConflicts(&tag, ShareLock, &count);
+	writers.insert(writers.end(), found, found + count);
+}
+
+// The snapshot that sees what is there after a lock was taken.
+void renew_snapshot()
+{
+	pg::call([] {
+		PopActiveSnapshot();
+		PushActiveSnapshot(GetTransactionSnapshot());
+	});
 }
 
 // "<snapshot>/<table>/<rows>/<key>", with a key of its own for a table that is done.
@@ -68,11 +91,12 @@ Backfill::Backfill(int64 flow, std::string publication, Decoder &decoder, Outlet
 
 void Backfill::load()
 {
+	forget_catalog();
 	pg::in_transaction("reading pgbraid.flow_snapshots", [&] {
 		next_ = catalog::next_snapshot(flow_);
 		pg_atomic_write_u64(&worker::self().finished_snapshot, (uint64) catalog::last_finished_snapshot(flow_));
 	});
-	all_read_at_ = GetXLogInsertRecPtr();
+	all_read_at_ = pg::wal_end();
 	watch_moves();
 	show_progress();
 }
@@ -80,11 +104,10 @@ void Backfill::load()
 void Backfill::watch_moves()
 {
 	std::vector<Oid> tables;
-	if (next_)
-		for (const catalog::SnapshotTable &table : next_->tables)
-			tables.push_back(table.relation);
+	for (size_t i = 0; next_ && i < next_->tables.size() && (int64) i <= next_->place.ordinal; i++)
+		tables.push_back(next_->tables[i].relation);
 	if (tables.empty())
-		decoder_.moved_rows().forget(decoder_.moved_rows().rows().size());
+		decoder_.moved_rows().clear();
 	decoder_.moved_rows().watch(std::move(tables));
 }
 
@@ -114,30 +137,54 @@ bool Backfill::can_work(core::Lsn end) const noexcept
 {
 	if (!next_)
 		return false;
-	if (end <= last_position_.lsn + 1)
+	if (end <= last_position_.lsn)
 		return false;
 	if (!next_->begun)
 		return true;
 	return end >= (all_read() ? all_read_at_ : next_->tables[(size_t) next_->place.ordinal].start.lsn);
 }
 
-void Backfill::begin()
+bool Backfill::begin()
 {
+	forget_catalog();
 	pg::in_transaction("beginning a snapshot", [&] {
+		if (!next_->initial && !writers_have_ended())
+			return;
 		next_->start = take_start();
 		next_->tables = catalog::tables_to_read(publication_, *next_);
 		catalog::begin_snapshot(next_->id, next_->start, next_->tables);
+		next_->begun = true;
 	});
-	next_->begun = true;
+	forget_catalog();
 	watch_moves();
+	return next_->begun;
+}
+
+// Transactions that wrote to a table before it was published are not told as changes of it. So they must be part of the
+// snapshot: those that run when it is asked for are waited for, and no others.
+bool Backfill::writers_have_ended()
+{
+	if (!writers_) {
+		writers_.emplace();
+		for (const catalog::SnapshotTable &table : catalog::tables_to_read(publication_, *next_))
+			pg::call([&] { add_writers(table.relation, *writers_); });
+	}
+	auto has_ended = [](const VirtualTransactionId &writer) {
+		return pg::call([&] { return VirtualXactLock(writer, false); });
+	};
+	std::erase_if(*writers_, has_ended);
+	bool ended = writers_->empty();
+	if (ended)
+		writers_.reset();
+	return ended;
 }
 
 bool Backfill::work(core::Lsn end)
 {
-	if (!next_->begun) {
-		begin();
-		return true;
-	}
+	if (!next_->begun)
+		return begin();
+	if (decoder_.moved_rows().overflowed())
+		start_over();
 	outlet_.flush();
 	outlet_.may_wait(false);
 	forget_catalog();
@@ -157,6 +204,9 @@ Backfill::Piece Backfill::read_piece(core::Lsn end)
 	Piece piece;
 	Oid other_filenode = InvalidOid;
 	pg::in_transaction("reading a table", [&] {
+		if (!all_read() && !lock_for_reading(present_table()))
+			return;
+		renew_snapshot();
 		if (decoder_.recent_commits().is_any_hidden())
 			return;
 		piece.was_read = true;
@@ -199,11 +249,17 @@ void Backfill::renew_table(Oid filenode)
 		table.filenode = filenode;
 		table.start = take_start();
 		catalog::restart_table(next_->id, (int64) ordinal, table);
-		TableReader reader(table.relation, std::nullopt);
-		if (!reader.exists() || !reader.has_key())
-			next_->place.last_key.reset();
-		reader.close();
 	});
+}
+
+// So many rows were given other keys that they can't be kept in mind.
+void Backfill::start_over()
+{
+	ereport(LOG, (errmsg("a snapshot begins with its first table again: too many keys were changed meanwhile")));
+	decoder_.moved_rows().clear();
+	next_->place.ordinal = 0;
+	next_->place.last_key.reset();
+	watch_moves();
 }
 
 void Backfill::read_rows(TableReader &reader, const catalog::SnapshotTable &table, core::Lsn lsn, Piece &piece)
@@ -242,12 +298,14 @@ void Backfill::begin_filter(Relation relation)
 		});
 }
 
-// Those of tables that are still to come need no help, and get none: a row is read as it is, wherever it went.
+// Those of tables that are still to come need no help: a row is read as it is, wherever it went.
 void Backfill::read_moved(core::Lsn lsn, Piece &piece)
 {
 	core::Position position{lsn, last_position_.lsn == lsn ? last_position_.seq : 0};
+	uint64_t published_before = outlet_.bytes_passed();
 	for (const MovedRow &moved : decoder_.moved_rows().rows()) {
-		if (piece.moved == most_rows)
+		if (piece.moved == most_moved || outlet_.bytes_passed() - published_before > most_bytes ||
+			!lock_for_reading(moved.table))
 			break;
 		piece.moved++;
 		TableReader reader(moved.table, moved.key, From::exactly);
@@ -323,7 +381,7 @@ void Backfill::record(const Piece &piece, uint64_t sequence)
 	catalog::SnapshotPlace &place = next_->place;
 	place.rows += piece.rows;
 	place.last_key = piece.last_key;
-	decoder_.moved_rows().forget(piece.moved);
+	decoder_.moved_rows().were_read(piece.moved, GetCurrentTimestamp());
 	bool was_all_read = all_read();
 	bool finished = was_all_read && decoder_.moved_rows().rows().empty();
 	pg::in_transaction("noting how far a snapshot has come", [&] {
@@ -332,10 +390,12 @@ void Backfill::record(const Piece &piece, uint64_t sequence)
 			catalog::finish_snapshot(next_->id);
 	});
 	pg_atomic_fetch_add_u64(&worker::self().rows_snapshotted, (int64) piece.rows);
-	if (piece.is_end_of_table && !was_all_read)
+	if (piece.is_end_of_table && !was_all_read) {
 		place.ordinal++;
+		watch_moves();
+	}
 	if (!was_all_read && all_read())
-		all_read_at_ = GetXLogInsertRecPtr();
+		all_read_at_ = pg::wal_end();
 	if (finished) {
 		load();
 		pg::call([] { ConditionVariableBroadcast(&worker::self().progress); });

@@ -14,6 +14,7 @@
 
 extern "C" {
 #include "nodes/execnodes.h"
+#include "storage/lock.h"
 }
 
 #include <functional>
@@ -36,7 +37,10 @@ public:
 	bool is_pending() const noexcept { return next_.has_value(); }
 
 	// What the slot must go on to give: 0 is nothing in particular.
-	core::Lsn needs_wal_from() const noexcept { return next_ ? decoder_.moved_rows().needs_wal_from() : 0; }
+	core::Lsn needs_wal_from(int64 now, int64 horizon) const
+	{
+		return decoder_.moved_rows().needs_wal_from(now, horizon);
+	}
 
 	// Is there something to be done now? `end`: WAL has been decoded up to here.
 	bool can_work(core::Lsn end) const noexcept;
@@ -47,7 +51,7 @@ public:
 
 	// The flow begins with a snapshot whose moment has not come yet.
 	bool must_begin() const noexcept { return next_ && next_->initial && !next_->begun; }
-	void begin();
+	bool begin(); // false when it has to wait for somebody
 
 private:
 	struct Piece {
@@ -57,6 +61,8 @@ private:
 		uint64_t rows = 0;
 		size_t moved = 0; // of the rows that have moved, so many have been read
 	};
+	bool writers_have_ended();
+	void start_over();
 	void watch_moves();
 	Piece read_piece(core::Lsn end);
 	Oid read_table(core::Lsn lsn, Piece &piece);
@@ -78,9 +84,10 @@ private:
 	Outlet &outlet_;
 	std::function<uint64_t()> await_empty_;
 	std::optional<catalog::Snapshot> next_;
-	core::Position last_position_{}; // of a row; or of the end of the stream, at first
-	core::Lsn all_read_at_ = 0;		 // end of WAL when the last row was read: until then, rows may have moved unseen
-	ExprState *filter_ = nullptr;	 // of the table being read, within a piece
+	std::optional<std::vector<VirtualTransactionId>> writers_; // to be waited for before the next one begins
+	core::Position last_position_{};						   // of a row; or of the end of the stream, at first
+	core::Lsn all_read_at_ = 0;	  // end of WAL when the last row was read: until then, rows may have moved unseen
+	ExprState *filter_ = nullptr; // of the table being read, within a piece
 	ExprContext *filter_context_ = nullptr;
 	core::Bytes place_;
 };

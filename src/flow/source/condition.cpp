@@ -1,9 +1,12 @@
 #include "flow/source/condition.h"
 
 #include "pg/boundary.h"
+#include "pg/compat.h"
 
 extern "C" {
 #include "access/table.h"
+#include "access/transam.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_clause.h"
@@ -42,6 +45,25 @@ Node *parse_where(const char *condition)
 	return select->whereClause;
 }
 
+bool is_users_function(Oid function, void *)
+{
+	return function >= FirstNormalObjectId;
+}
+
+// Functions of users would run with the rights of a worker; virtual columns have no value in the row.
+bool has_foreign_parts(Node *node, void *columns)
+{
+	if (node == nullptr)
+		return false;
+	if (check_functions_in_node(node, is_users_function, nullptr))
+		return true;
+	if (IsA(node, Var)) {
+		AttrNumber column = reinterpret_cast<Var *>(node)->varattno;
+		return column > 0 && TupleDescAttr(static_cast<TupleDesc>(columns), column - 1)->attgenerated == 'v';
+	}
+	return pg::walk_expression(node, has_foreign_parts, columns);
+}
+
 } // namespace
 
 Expr *parse_condition(Relation relation, const char *condition)
@@ -54,6 +76,8 @@ Expr *parse_condition(Relation relation, const char *condition)
 	assign_expr_collations(state, resolved);
 	if (checkExprHasSubLink(resolved))
 		refuse(condition, "It can't have a subquery: only the columns of the row itself.");
+	if (contain_mutable_functions(resolved) || has_foreign_parts(resolved, RelationGetDescr(relation)))
+		refuse(condition, "It can use PostgreSQL's own immutable functions and operators only, and no virtual column.");
 	free_parsestate(state);
 	return expression_planner(reinterpret_cast<Expr *>(resolved));
 }

@@ -176,6 +176,8 @@ void Decoder::note_if_moved(ReorderBufferTXN *transaction, Relation relation, co
 		return;
 	RowImage old_image = take_apart(relation, before, old_row), new_image = take_apart(relation, after, new_row);
 	Relation index = RelationIdGetRelation(index_id);
+	if (!RelationIsValid(index))
+		return;
 	old_key_.clear();
 	new_key_.clear();
 	append_key(old_key_, relation, index, [&](AttrNumber column) { return old_image.values[column - 1]; });

@@ -35,6 +35,9 @@ constexpr long idle_ms = 100, undurable_ms = 10;
 // While there are changes to publish, pieces of a snapshot are this far apart.
 constexpr int snapshot_pause_ms = 200;
 
+// A table is locked, or a commit not yet visible.
+constexpr long blocked_pause_ms = 20;
+
 // A worker that has streamed this long did not fail at the start.
 constexpr int stable_ms = 10 * 1000;
 
@@ -229,7 +232,8 @@ core::Resumption Session::find_course()
 		progress_.stream = stream;
 		progress_.first_sequence = 0;
 		progress_.settled = {};
-		pg::in_transaction("writing pgbraid.flow_progress", [&] { catalog::change_stream(flow_.id, stream); });
+		pg::in_transaction("writing pgbraid.flow_progress",
+						   [&] { catalog::change_stream(flow_.id, stream, tail.sequence); });
 	}
 	remember_stream(stream, epoch_of(progress_));
 	return core::resume_after(standing_of(progress_, tail));
@@ -280,12 +284,13 @@ void Session::rewind_snapshots()
 
 void Session::start_decoding(const core::Resumption &found)
 {
+	const core::StreamTail tail = *publisher_.progress().tail;
+	found_ = {.lsn = 0, .sequence = tail.sequence, .position = found.after};
 	decoder_.emplace(*encoder_, *plans_, outlet_, found.after);
 	backfill_.emplace(flow_.id, flow_.publication, *decoder_, outlet_, [this] { return await_empty(); });
 	backfill_->load();
 	if (backfill_->must_begin())
-		backfill_->begin();
-	const core::StreamTail tail = *publisher_.progress().tail;
+		(void) backfill_->begin();
 	backfill_->resume(found.in_snapshot ? tail.snapshot : "", found.after);
 	auto start = pg::in_transaction("reading pgbraid.flow_snapshots", [&] { return catalog::initial_start(flow_.id); });
 	if (start)
@@ -305,10 +310,11 @@ void Session::decode()
 		bool is_idle = reader_->end() >= durable_end();
 		if (is_idle || records % 256 == 0)
 			take_up_requests();
-		if (backfill_->can_work(reader_->end()) && (is_idle || GetCurrentTimestamp() >= next_work_)) {
-			if (!backfill_->work(reader_->end()))
-				sleep(1);
-			next_work_ = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), snapshot_pause_ms);
+		if (shall_work(is_idle)) {
+			bool worked = backfill_->work(reader_->end());
+			TimestampTz now = GetCurrentTimestamp();
+			next_work_ = TimestampTzPlusMilliseconds(now, snapshot_pause_ms);
+			next_idle_work_ = worked ? now : TimestampTzPlusMilliseconds(now, blocked_pause_ms);
 			continue;
 		}
 		if (is_idle)
@@ -333,11 +339,17 @@ void Session::take_up_requests()
 		backfill_->load();
 }
 
+bool Session::shall_work(bool is_idle) const
+{
+	return backfill_->can_work(reader_->end()) &&
+		   GetCurrentTimestamp() >= (is_idle ? next_idle_work_ : Max(next_work_, next_idle_work_));
+}
+
 // While nobody is half way through a record.
-bool Session::has_other_work()
+bool Session::has_other_work() const
 {
 	return between_records_ && backfill_ &&
-		   (pg_atomic_read_u32(&worker::self().touched) != touched_ || backfill_->can_work(reader_->end()));
+		   (pg_atomic_read_u32(&worker::self().touched) != touched_ || shall_work(true));
 }
 
 void Session::wait_for_wal(core::Lsn lsn)
@@ -360,6 +372,8 @@ core::Lsn Session::durable_end() const
 
 long Session::idle_timeout() const
 {
+	if (backfill_ && backfill_->can_work(reader_->end()))
+		return blocked_pause_ms;
 	return GetXLogInsertRecPtr() > durable_end() ? undurable_ms : idle_ms;
 }
 
@@ -443,6 +457,8 @@ void Session::confirm(const nats::Publisher::Progress &progress)
 		.lsn = safe, .sequence = progress.acknowledged_sequence, .position = progress.acknowledged_position};
 	if (progress.acknowledged_messages > 0)
 		remember(stored);
+	else
+		stored = {safe, found_.sequence, found_.position}; // of workers before this one
 	report_.stored(safe);
 	TimestampTz now = GetCurrentTimestamp();
 	if (now < next_checkpoint_)
@@ -456,9 +472,10 @@ void Session::confirm(const nats::Publisher::Progress &progress)
 // What is confirmed to the slot can't be published again: so first it is noted what the stream must have.
 void Session::settle()
 {
-	core::Lsn needed = backfill_->needs_wal_from();
-	auto settled = settling_.take_settled(GetCurrentTimestamp(), settings::flow_horizon_ms() * INT64CONST(1000),
-										  needed > 0 ? needed : ~core::Lsn{0});
+	TimestampTz now = GetCurrentTimestamp();
+	int64 horizon = settings::flow_horizon_ms() * INT64CONST(1000);
+	core::Lsn needed = backfill_->needs_wal_from(now, horizon);
+	auto settled = settling_.take_settled(now, horizon, needed > 0 ? needed : ~core::Lsn{0});
 	if (!settled || settled->lsn <= reader_->confirmed())
 		return;
 	if (settled->position.lsn > 0 && settled->sequence != progress_.settled.sequence) {

@@ -35,7 +35,8 @@ private:
 	void rewind_snapshots();
 	void start_decoding(const core::Resumption &found);
 	[[noreturn]] void decode();
-	bool has_other_work();
+	bool has_other_work() const;
+	bool shall_work(bool is_idle) const;
 	void take_up_requests();
 	[[noreturn]] void give_up_lost(const char *reason);
 	[[noreturn]] void refuse_other_writer() const;
@@ -70,7 +71,8 @@ private:
 	bool between_records_ = false; // no transaction is half handed over
 	unsigned configuration_;
 	uint32 touched_;
-	TimestampTz next_work_ = 0; // of the backfill, while there are changes to publish
+	core::Checkpoint found_;						 // at the end of the stream, when this worker started
+	TimestampTz next_work_ = 0, next_idle_work_ = 0; // of the backfill, while there are changes to publish, or none
 	core::Settling settling_;
 	TimestampTz next_checkpoint_ = 0;
 	TimestampTz stable_at_ = 0; // 0 once earlier failures are forgotten

@@ -1,6 +1,5 @@
 #include "flow/source/table_reader.h"
 
-#include "core/flow/json.h"
 #include "pg/compat.h"
 #include "pg/spi.h"
 
@@ -10,6 +9,7 @@ extern "C" {
 #include "access/tableam.h"
 #include "catalog/pg_am_d.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 }
@@ -20,13 +20,29 @@ namespace pgbraid::flow {
 
 namespace {
 
-std::vector<std::string> texts_of(const std::optional<std::string> &key)
+// "<order>[...]"; none of another order.
+std::vector<std::string> texts_of(const std::optional<std::string> &key, Oid order)
 {
 	std::vector<std::string> texts;
-	if (key)
-		pg::spi::each("SELECT jsonb_array_elements_text($1::jsonb)", {pg::spi::text(*key)},
+	std::string prefix = std::to_string(order) + '[';
+	if (key && key->starts_with(prefix))
+		pg::spi::each("SELECT jsonb_array_elements_text($1::jsonb)", {pg::spi::text(key->substr(prefix.size() - 1))},
 					  [&](const pg::spi::Row &row) { texts.push_back(row.text(1)); });
 	return texts;
+}
+
+bool is_descending_column(Relation index, int i)
+{
+	return (index->rd_indoption[i] & INDOPTION_DESC) != 0;
+}
+
+[[noreturn]] void refuse_mixed_order(Relation table)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("table \"%s\" can't be read by its replica identity, whose index ascends and descends",
+						   RelationGetRelationName(table)),
+					errhint("Choose another index: ALTER TABLE ... REPLICA IDENTITY.")));
+	pg_unreachable();
 }
 
 } // namespace
@@ -45,11 +61,18 @@ void append_key_part(core::Bytes &to, Oid type, Datum value)
 	core::append_json_string(to, OidOutputFunctionCall(output, value));
 }
 
+bool lock_for_reading(Oid table)
+{
+	return pg::call([=] { return ConditionalLockRelationOid(table, AccessShareLock); });
+}
+
 TableReader::TableReader(Oid table, const std::optional<std::string> &key, From from)
 {
-	std::vector<std::string> texts = texts_of(key);
 	pg::call([&] { open(table); });
 	if (table_ == nullptr)
+		return;
+	std::vector<std::string> texts = texts_of(key, order());
+	if (from == From::exactly && texts.empty())
 		return;
 	if (index_ != nullptr)
 		begin_by_key(texts, from);
@@ -59,13 +82,28 @@ TableReader::TableReader(Oid table, const std::optional<std::string> &key, From 
 
 void TableReader::open(Oid table)
 {
-	table_ = try_table_open(table, AccessShareLock);
+	table_ = try_table_open(table, NoLock);
+	if (table_ != nullptr && table_->rd_rel->relam != HEAP_TABLE_AM_OID) {
+		ereport(WARNING,
+				(errmsg("table \"%s\" is not published whole: it is no heap", RelationGetRelationName(table_))));
+		table_close(table_, NoLock);
+		table_ = nullptr;
+	}
 	if (table_ == nullptr)
 		return;
 	slot_ = table_slot_create(table_, nullptr);
 	Oid index = reading_index(table_);
 	if (OidIsValid(index))
 		index_ = index_open(index, AccessShareLock);
+}
+
+// An index that ascends in one column and descends in another has no single "after".
+bool TableReader::is_descending() const
+{
+	for (int i = 1; i < IndexRelationGetNumberOfKeyAttributes(index_); i++)
+		if (is_descending_column(index_, i) != is_descending_column(index_, 0))
+			refuse_mixed_order(table_);
+	return is_descending_column(index_, 0);
 }
 
 // After: part of a row comparison, for which nbtree wants the ordering function in place of the operator's.
@@ -79,12 +117,13 @@ ScanKeyData TableReader::scan_key(int i, const std::string &text, From from)
 		Datum value = OidInputFunctionCall(input, const_cast<char *>(text.c_str()), parameter, attribute->atttypmod);
 		Oid family = index_->rd_opfamily[i], type = index_->rd_opcintype[i];
 		bool after = from == From::after;
+		auto beyond = is_descending() ? BTLessStrategyNumber : BTGreaterStrategyNumber;
 		Oid function = after ? get_opfamily_proc(family, type, type, BTORDER_PROC)
 							 : get_opcode(get_opfamily_member(family, type, type, BTEqualStrategyNumber));
 		ScanKeyData key;
 		ScanKeyEntryInitialize(&key, after ? SK_ROW_MEMBER : 0, (AttrNumber) (i + 1),
-							   after ? BTGreaterStrategyNumber : BTEqualStrategyNumber, InvalidOid,
-							   index_->rd_indcollation[i], function, value);
+							   after ? beyond : BTEqualStrategyNumber, InvalidOid, index_->rd_indcollation[i], function,
+							   value);
 		return key;
 	});
 }
@@ -100,7 +139,7 @@ void TableReader::begin_by_key(const std::vector<std::string> &key, From from)
 			keys_[count - 1].sk_flags |= SK_ROW_END;
 			after.sk_flags = SK_ROW_HEADER;
 			after.sk_attno = 1;
-			after.sk_strategy = BTGreaterStrategyNumber;
+			after.sk_strategy = is_descending() ? BTLessStrategyNumber : BTGreaterStrategyNumber;
 			after.sk_argument = PointerGetDatum(keys_);
 			conditions = &after;
 			count = 1;
@@ -122,6 +161,8 @@ void TableReader::begin_by_place(const std::vector<std::string> &key)
 
 bool TableReader::next()
 {
+	if (index_scan_ == nullptr && table_scan_ == nullptr)
+		return false;
 	return pg::call([&] {
 		bool found = index_scan_ != nullptr ? index_getnext_slot(index_scan_, ForwardScanDirection, slot_)
 											: table_scan_getnextslot_tidrange(table_scan_, ForwardScanDirection, slot_);
@@ -149,8 +190,8 @@ std::string_view TableReader::key()
 			append_key(key_, table_, index_, [this](AttrNumber column) { return slot_->tts_values[column - 1]; });
 			return;
 		}
-		char place[32];
-		snprintf(place, sizeof place, "[%u,%u]", ItemPointerGetBlockNumber(&slot_->tts_tid),
+		char place[48];
+		snprintf(place, sizeof place, "%u[%u,%u]", filenode(), ItemPointerGetBlockNumber(&slot_->tts_tid),
 				 ItemPointerGetOffsetNumber(&slot_->tts_tid));
 		key_.append(place);
 	});
@@ -168,8 +209,8 @@ void TableReader::close()
 			table_endscan(table_scan_);
 		ExecDropSingleTupleTableSlot(slot_);
 		if (index_ != nullptr)
-			index_close(index_, AccessShareLock);
-		table_close(table_, AccessShareLock);
+			index_close(index_, NoLock);
+		table_close(table_, NoLock);
 	});
 }
 

@@ -2,6 +2,7 @@
 // in the order in which it lies on disk.
 #pragma once
 #include "core/base/bytes.h"
+#include "core/flow/json.h"
 #include "flow/source/encoder.h"
 
 extern "C" {
@@ -29,13 +30,18 @@ struct RowOrigin {
 // the whole row. InvalidOid where there is none.
 Oid reading_index(Relation table);
 
+// Is a table locked so that it can't be read now? Else it is locked against being dropped or rewritten until the
+// transaction ends.
+bool lock_for_reading(Oid table);
+
 void append_key_part(core::Bytes &to, Oid type, Datum value);
 
-// Names a row among those of its table: a JSON array of the texts of the index' columns. One line in the encoding of
-// the database. `value_of` gives the value of a column of the table, which is not null.
+// Names a row among those of its table: the index, and a JSON array of the texts of its columns. One line in the
+// encoding of the database. `value_of` gives the value of a column of the table, which is not null.
 template <typename F>
 void append_key(core::Bytes &to, Relation table, Relation index, F &&value_of)
 {
+	core::append_json_integer(to, RelationGetRelid(index));
 	to.append('[');
 	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++) {
 		if (i > 0)
@@ -51,7 +57,8 @@ enum class From { after, exactly };
 // Lives within one transaction that has an active snapshot; nothing needs to be released but by close().
 class TableReader {
 public:
-	// `key`: what key() gave for the row to go on after, or for the one row to read.
+	// `key`: what key() gave for the row to go on after, or for the one row to read. A key of another index or of
+	// another file says nothing any more: the table is read from its beginning, or no row is. Needs lock_for_reading().
 	TableReader(Oid table, const std::optional<std::string> &key, From from = From::after);
 
 	bool exists() const noexcept { return table_ != nullptr; } // else it was dropped
@@ -64,14 +71,16 @@ public:
 	RowOrigin origin() const;
 	TupleTableSlot *slot() const noexcept { return slot_; }
 
-	// Names the present row among those of its table: a JSON array of the key's texts, or of block and line. One line
-	// in the encoding of the database. The view is valid until the next call.
+	// Names the present row among those of its table: the index and the texts of its columns, or the file and block and
+	// line. One line in the encoding of the database. The view is valid until the next call.
 	std::string_view key();
 
 	void close();
 
 private:
 	void open(Oid table);
+	Oid order() const noexcept { return index_ ? RelationGetRelid(index_) : filenode(); }
+	bool is_descending() const;
 	void begin_by_key(const std::vector<std::string> &key, From from);
 	void begin_by_place(const std::vector<std::string> &key);
 	ScanKeyData scan_key(int column, const std::string &text, From from);

@@ -1,5 +1,7 @@
 #include "flow/source/transactions.h"
 
+#include "pg/wal.h"
+
 extern "C" {
 #include "access/subtrans.h"
 #include "access/transam.h"
@@ -48,7 +50,7 @@ catalog::SnapshotStart take_start()
 	auto next = U64FromFullTransactionId(ReadNextFullTransactionId());
 	return {core::Cutoff(core::full_xid(snapshot->xmin, next + 1), core::full_xid(snapshot->xmax, next + 1),
 						 std::move(running)),
-			GetXLogInsertRecPtr()};
+			pg::wal_end()};
 }
 
 void RecentCommits::note(TransactionId xid)
@@ -64,9 +66,13 @@ bool RecentCommits::is_any_hidden()
 	Snapshot snapshot = GetActiveSnapshot();
 	std::erase_if(xids_, [=](TransactionId xid) { return TransactionIdPrecedes(xid, snapshot->xmin); });
 	const TransactionId *begin = snapshot->xip, *end = begin + snapshot->xcnt;
-	return std::any_of(xids_.begin(), xids_.end(), [=](TransactionId xid) {
+	bool hidden = std::any_of(xids_.begin(), xids_.end(), [=](TransactionId xid) {
 		return !TransactionIdPrecedes(xid, snapshot->xmax) || std::find(begin, end, xid) != end;
 	});
+	// A worker before this one may have decoded it: it may wait for a standby.
+	return hidden || std::any_of(begin, end, [](TransactionId xid) {
+			   return pg::call([=] { return TransactionIdDidCommit(xid); });
+		   });
 }
 
 void RecentCommits::forget_ended()
