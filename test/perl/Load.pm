@@ -42,9 +42,10 @@ my %scripts = (
 
 sub create
 {
-	my ($braid, $flow) = @_;
+	my ($braid, $flow, %options) = @_;
+	my $options = $options{options} // '{}';
 	$braid->sql($tables);
-	$braid->sql("SELECT pgflow_create('$flow', tables => '{a,b,c}', snapshot => 'none')");
+	$braid->sql("SELECT pgflow_create('$flow', tables => '{a,b,c}', snapshot => 'none', options => '$options')");
 	$braid->until_state($flow, 'streaming');
 	return;
 }

@@ -85,9 +85,9 @@ void Decoder::register_callbacks(OutputPluginCallbacks *callbacks)
 				  relation, change);
 	};
 	callbacks->truncate_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, int count, Relation *relations,
-								ReorderBufferChange *) {
-		pg::enter([](ReorderBufferTXN *t, int n, Relation *r) { active->truncate(t, n, r); }, transaction, count,
-				  relations);
+								ReorderBufferChange *change) {
+		pg::enter([](ReorderBufferTXN *t, int n, Relation *r, XLogRecPtr lsn) { active->truncate(t, n, r, lsn); },
+				  transaction, count, relations, change->lsn);
 	};
 	callbacks->message_cb = [](LogicalDecodingContext *, ReorderBufferTXN *, XLogRecPtr, bool transactional,
 							   const char *, Size, const char *) {
@@ -108,6 +108,7 @@ void Decoder::begin(ReorderBufferTXN *)
 void Decoder::commit(ReorderBufferTXN *transaction)
 {
 	counters_.last_commit = transaction->end_lsn;
+	close_pack();
 	outlet_.commit(transaction->end_lsn);
 }
 
@@ -169,7 +170,8 @@ void Decoder::change(ReorderBufferTXN *transaction, Relation relation, ReorderBu
 	filter_and_emit(plan, {.operation = operation,
 						   .position = position,
 						   .after = take_apart(relation, pg::tuple(change->data.tp.newtuple), new_row),
-						   .before = take_apart(relation, pg::tuple(change->data.tp.oldtuple), old_row)});
+						   .before = take_apart(relation, pg::tuple(change->data.tp.oldtuple), old_row),
+						   .record_lsn = change->lsn});
 }
 
 void Decoder::filter_and_emit(const RelationPlan &plan, Change change)
@@ -182,7 +184,7 @@ void Decoder::filter_and_emit(const RelationPlan &plan, Change change)
 		counters_.filtered++;
 }
 
-void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relations)
+void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relations, core::Lsn record_lsn)
 {
 	for (int i = 0; i < count; i++) {
 		core::Position position;
@@ -192,7 +194,11 @@ void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relat
 		// Where the root of a partition tree stands for its leaves, emptying a leaf is not emptying the root.
 		bool stands_for_itself = plan.published_as == RelationGetRelid(relations[i]);
 		if (stands_for_itself && is_published(plan, Operation::truncate))
-			emit(plan, {.operation = Operation::truncate, .position = position, .after = {}, .before = {}});
+			emit(plan, {.operation = Operation::truncate,
+						.position = position,
+						.after = {},
+						.before = {},
+						.record_lsn = record_lsn});
 		else
 			counters_.filtered++;
 	}

@@ -40,12 +40,15 @@ public:
 	// For the initial snapshot, which has the same way out: one row of an open table.
 	void snapshot_row(Relation relation, const RowImage &row, core::Position position);
 
+	// Makes a message of the rows that wait for more: at the end of each chunk, before the outlet is flushed.
+	void close_pack() { encoder_.close_pack(outlet_.batch()); }
+
 	static void register_callbacks(OutputPluginCallbacks *callbacks);
 
 private:
 	void begin(ReorderBufferTXN *transaction);
 	void change(ReorderBufferTXN *transaction, Relation relation, ReorderBufferChange *change);
-	void truncate(ReorderBufferTXN *transaction, int count, Relation *relations);
+	void truncate(ReorderBufferTXN *transaction, int count, Relation *relations, core::Lsn record_lsn);
 	void commit(ReorderBufferTXN *transaction);
 
 	RelationPlan &plan_of(Relation relation);

@@ -21,6 +21,7 @@ extern "C" {
 #include "utils/timestamp.h"
 }
 
+#include <algorithm>
 #include <sys/eventfd.h>
 #include <system_error>
 
@@ -102,6 +103,21 @@ nats::ConnectionOptions look_up_connection(const catalog::Flow &flow, const std:
 	return connection;
 }
 
+// Empty where no column is hashed.
+std::string look_up_mask_key(const catalog::Flow &flow)
+{
+	bool is_needed = std::any_of(flow.columns.begin(), flow.columns.end(),
+								 [](const catalog::ColumnRule &rule) { return rule.mask == "hash"; });
+	if (!is_needed)
+		return {};
+	std::string key = mask_key(flow.server, flow.owner);
+	if (key.empty())
+		throw pg::Failure({.sqlstate = "HV00D",
+						   .message = "a column is masked by hash, but there is no mask_key",
+						   .hint = "ALTER USER MAPPING ... SERVER ... OPTIONS (ADD mask_key '...');"});
+	return key;
+}
+
 nats::PublisherOptions publisher_options(const catalog::Flow &flow, const std::string &database,
 										 const catalog::Progress &progress)
 {
@@ -152,11 +168,21 @@ Session::Session(catalog::Flow flow)
 	  configuration_(pg::configuration_generation())
 {
 	current = this;
+	mask_key_ = pg::in_transaction("looking up the mask key", [&] { return look_up_mask_key(flow_); });
+	if (!mask_key_.empty())
+		hmac_.emplace(mask_key_);
 	plans_.emplace(PlanOptions{.publication = flow_.publication.c_str(),
 							   .own_publication = flow_.owns_publication,
-							   .sort_columns = flow_.format == "rows"});
-	encoder_.emplace(flow_.format == "rows" ? Format::rows : Format::json, subject_template(flow_), database_,
-					 history_of(progress_, !progress_.streaming));
+							   .sort_columns = flow_.format == "rows",
+							   .rules = &flow_.columns,
+							   .filters = &flow_.filters,
+							   .hmac = hmac_ ? &*hmac_ : nullptr});
+	encoder_.emplace(EncoderOptions{.format = format_named(flow_.format),
+									.subject = subject_template(flow_),
+									.database = database_,
+									.flow = pg::to_utf8(flow_.name),
+									.history = history_of(progress_, !progress_.streaming),
+									.rows_per_message = (std::size_t) flow_.rows_per_message});
 }
 
 Session::~Session()
@@ -232,6 +258,7 @@ void Session::send_snapshot(core::Lsn lsn)
 	encoder_->start_transaction(lsn, InvalidTransactionId, GetCurrentTimestamp());
 	publish_snapshot(decoder, flow_.publication, lsn,
 					 [](uint64_t rows) { pg_atomic_write_u64(&worker::self().rows_snapshotted, rows); });
+	decoder.close_pack();
 	outlet_.flush();
 	while (!outlet_.is_empty())
 		sleep(1000);
@@ -336,8 +363,9 @@ bool Session::server_differs()
 	if (IsTransactionState())
 		return !was_healthy_;
 	server_changed = false;
-	return connection_ !=
-		   pg::in_transaction("looking up the NATS server", [&] { return look_up_connection(flow_, database_); });
+	return pg::in_transaction("looking up the NATS server", [&] {
+		return connection_ != look_up_connection(flow_, database_) || mask_key_ != look_up_mask_key(flow_);
+	});
 }
 
 // All that is not decoding. Never blocks.
@@ -345,6 +373,7 @@ void Session::service()
 {
 	pg::call([] { pg::check_interrupts(); });
 	nats::Publisher::Progress progress = publisher_.progress();
+	encoder_->limit_messages(progress.max_payload);
 	report(progress);
 	confirm(progress);
 	if (worker::stop_requested())

@@ -55,6 +55,8 @@ private:
 	nats::ConnectionOptions connection_; // that the publisher was made with
 	nats::Publisher publisher_;
 	Outlet outlet_;
+	std::string mask_key_; // that the masks are made with
+	std::optional<core::Hmac> hmac_;
 	std::optional<Encoder> encoder_;
 	std::optional<RelationPlans> plans_;
 	std::optional<Decoder> decoder_;
