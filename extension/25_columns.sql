@@ -188,8 +188,8 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
 	IF state <> 'PB000' THEN
-		RAISE EXCEPTION 'filter of table "%": %', name, message
-			USING ERRCODE = state, DETAIL = detail,
+		RAISE EXCEPTION 'filter of table "%": %', name, concat_ws(': ', message, nullif(detail, ''))
+			USING ERRCODE = state,
 			      HINT = 'A filter is a boolean expression over columns of the table, with built-in immutable functions only, as the WHERE of a publication.';
 	END IF;
 END;

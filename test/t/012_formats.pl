@@ -141,6 +141,18 @@ is(join(' ', map { $_->{after}{id} } @{ payloads(@messages) }), join(' ', 1 .. 6
 cmp_ok((sort { $b <=> $a } map { length } grep { !/"id":30,/ } texts(@messages))[0], '<=', 256 * 1024, 'in messages of at most 256 kB');
 is((grep { /"id":30,/ } texts(@messages))[0] =~ tr/\n//, 0, 'the widest alone');
 
+# The server takes less.
+$braid->nats->stop;
+$braid->nats->configure('max_payload: 65536');
+$braid->nats->start;
+$braid->sql("INSERT INTO wide SELECT g, repeat('y', 20000) FROM generate_series(101, 120) g");
+@messages = $braid->events('pack_wide');
+is(join(' ', map { $_->{after}{id} } @{ payloads(@messages) }), join(' ', 101 .. 120), 'packs fit into what the server takes');
+is((sort { $b <=> $a } map { tr/\n// } texts(@messages))[0], 2, 'and use it');
+$braid->nats->stop;
+$braid->nats->configure('');
+$braid->nats->start;
+
 # Killed while it packs: every row once.
 Load::create($braid, 'load', options => '{"rows_per_message": 17}');
 my $load = Load::start($braid);
