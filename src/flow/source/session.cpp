@@ -168,7 +168,11 @@ Session::Session(catalog::Flow flow)
 	  configuration_(pg::configuration_generation())
 {
 	current = this;
-	mask_key_ = pg::in_transaction("looking up the mask key", [&] { return look_up_mask_key(flow_); });
+	std::string name; // conversion needs a transaction
+	pg::in_transaction("looking up the mask key", [&] {
+		mask_key_ = look_up_mask_key(flow_);
+		name = pg::to_utf8(flow_.name);
+	});
 	if (!mask_key_.empty())
 		hmac_.emplace(mask_key_);
 	plans_.emplace(PlanOptions{.publication = flow_.publication.c_str(),
@@ -180,7 +184,7 @@ Session::Session(catalog::Flow flow)
 	encoder_.emplace(EncoderOptions{.format = format_named(flow_.format),
 									.subject = subject_template(flow_),
 									.database = database_,
-									.flow = pg::to_utf8(flow_.name),
+									.flow = std::move(name),
 									.history = history_of(progress_, !progress_.streaming),
 									.rows_per_message = (std::size_t) flow_.rows_per_message});
 }
