@@ -154,7 +154,7 @@ $braid->nats->configure('');
 $braid->nats->start;
 
 # Killed while it packs: every row once.
-Load::create($braid, 'load', options => '{"rows_per_message": 17}');
+Load::create($braid, 'load', options => q('{"rows_per_message": 17}'));
 my $load = Load::start($braid);
 sub worker_pid { return $braid->sql("SELECT pid FROM pgbraid.stat_flow WHERE flow = 'load' AND pid IS NOT NULL") }
 for my $round (1 .. 4)
@@ -166,7 +166,7 @@ for my $round (1 .. 4)
 	$braid->until_sql("SELECT count(*) FROM pgbraid.stat_flow WHERE flow = 'load' AND pid <> $pid AND state = 'streaming'", '1');
 }
 kill 'KILL', worker_pid();
-$load->{handle}->finish;	# the crash ends its sessions
+Load::finish($load);
 $braid->node->poll_query_until('postgres', 'SELECT true');
 $braid->until_state('load', 'streaming');
 Load::is_exactly_published($braid, 'load', 'packs');

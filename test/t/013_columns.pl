@@ -93,6 +93,31 @@ is($delete->{before}{id}, hash('K-33'), 'delete');
 my ($row) = map { $_->{text} } $braid->events('m_rows_1');
 is(join(' ', $row =~ /"([\w-]+)":/g), 'big card e-mail id n newName note', 'rows: sorted by the names as published');
 
+# Where a snapshot stands is noted in headers, and not by the keys that are hidden. Killed meanwhile it goes on there:
+# with packs, too, each row is told once.
+$braid->sql("CREATE TABLE crowd (id text PRIMARY KEY, n int); INSERT INTO crowd SELECT 'key-' || g, g FROM generate_series(1, 60000) g;
+	CREATE TABLE inserted (id text PRIMARY KEY, n int); INSERT INTO inserted VALUES ('key-hidden', 1);
+	CREATE PUBLICATION inserted FOR TABLE inserted (n) WITH (publish = 'insert')");
+for my $rows (1, 30)
+{
+	my $flow = "crowd_$rows";
+	$braid->sql("SELECT pgflow_create('$flow', tables => '{crowd}', server => 'events', subject => '$flow',
+		options => '{\"rows_per_message\": $rows, \"columns\": {\"public.crowd\": {\"id\": {\"mask\": \"hash\"}}}}')");
+	for my $kill (1 .. 3)
+	{
+		my $pid = $braid->sql("SELECT coalesce((SELECT pid FROM pgbraid.stat_flow WHERE flow = '$flow' AND rows_snapshotted > 0), 0)");
+		$braid->sql("SELECT pg_terminate_backend($pid)") if $pid != 0;
+		$braid->until_sql("SELECT count(*) FROM pgbraid.stat_flow WHERE flow = '$flow' AND pid <> $pid AND state IN ('snapshotting', 'streaming')", '1');
+	}
+	my @rows = map { split /\n/, $_->{text} } $braid->events($flow);
+	is(join(' ', scalar(@rows), scalar keys %{ { map { /"n":(\d+)/ => 1 } @rows } }), '60000 60000', "$flow: each row of the snapshot once");
+	never_leaks($flow, "$flow: no key in headers", 'key-');
+	like(dump_of($flow), qr{Pgbraid-Snapshot[^,]*/~[0-9a-f]+}, "$flow: where a snapshot stands is encrypted");
+}
+create('inserted', '{}', publication => 'inserted', subject => 'all');
+is(join(' ', map { $_->{event}{after}{n} } $braid->events('inserted')), '1', 'a list of columns without the key');
+never_leaks('inserted', 'is not undone by headers', 'key-hidden');
+
 # What is unchanged is named as published.
 $braid->sql('CREATE TABLE toasted (id int PRIMARY KEY, a text, b text);
 	ALTER TABLE toasted ALTER a SET STORAGE EXTERNAL; ALTER TABLE toasted ALTER b SET STORAGE EXTERNAL');

@@ -129,5 +129,24 @@ TEST(Pack, NeitherLosesNorRepeatsRows)
 	}
 }
 
+TEST(Pack, HasThePlaceOfItsLastRow)
+{
+	Batch batch;
+	Pack pack(Pack::Layout::lines, 10);
+	pack.limit_bytes(5);
+	pack.open(kind, "");
+	std::string places;
+	for (std::uint64_t seq = 1; seq <= 5; seq++) {
+		pack.begin_row().append("ab");
+		std::string place = "p" + std::to_string(seq);
+		if (pack.end_row({7, seq}, place)) {
+			places += std::string(pack.place()) + " " + std::to_string(pack.position().seq) + ",";
+			pack.take(batch, history);
+		}
+	}
+	places += pack.place();
+	EXPECT_EQ(places, "p2 2,p4 4,p5");
+}
+
 } // namespace
 } // namespace pgbraid::core

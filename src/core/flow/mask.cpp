@@ -9,9 +9,9 @@
 namespace pgbraid::core {
 namespace {
 
-constexpr std::size_t block_size = 64, digest_size = 32; // of SHA-256
+constexpr std::size_t block_size = 64; // of SHA-256
 using Block = std::array<unsigned char, block_size>;
-using Digest = std::array<unsigned char, digest_size>;
+using Digest = Hmac::Digest;
 
 void require(int result)
 {
@@ -68,13 +68,18 @@ Hmac::~Hmac()
 	EVP_MD_CTX_free(scratch_);
 }
 
-void Hmac::append(Bytes &to, std::string_view text) const
+Hmac::Digest Hmac::digest(std::string_view text) const
 {
 	Digest digest;
 	finish(scratch_, inner_, text, digest);
 	finish(scratch_, outer_, {reinterpret_cast<const char *>(digest.data()), digest.size()}, digest);
-	char *at = to.reserve(2 * digest.size());
-	for (unsigned char byte : digest) {
+	return digest;
+}
+
+void Hmac::append(Bytes &to, std::string_view text) const
+{
+	char *at = to.reserve(2 * sizeof(Digest));
+	for (unsigned char byte : digest(text)) {
 		*at++ = "0123456789abcdef"[byte >> 4];
 		*at++ = "0123456789abcdef"[byte & 15];
 	}

@@ -2,6 +2,7 @@
 #pragma once
 #include "core/base/bytes.h"
 
+#include <array>
 #include <cstddef>
 #include <string_view>
 
@@ -17,6 +18,9 @@ public:
 	~Hmac();
 	Hmac(const Hmac &) = delete;
 	Hmac &operator=(const Hmac &) = delete;
+
+	using Digest = std::array<unsigned char, 32>;
+	Digest digest(std::string_view text) const; // allocates nothing
 
 	// Appends 64 lower case hexadecimal digits. Allocates nothing.
 	void append(Bytes &to, std::string_view text) const;

@@ -27,15 +27,17 @@ Bytes &Pack::begin_row()
 	return bytes_;
 }
 
-bool Pack::end_row(Position position) noexcept
+bool Pack::end_row(Position position, std::string_view place)
 {
 	std::size_t brackets = layout_ == Layout::array ? 2 : 0;
 	if (rows_ > 0 && bytes_.size() + brackets > most_bytes_) {
 		carries_ = true;
 		carried_ = position;
+		carried_place_ = place;
 		return true;
 	}
 	position_ = position;
+	place_ = place;
 	return ++rows_ >= most_rows_;
 }
 
@@ -59,6 +61,7 @@ void Pack::take(Batch &batch, const History &history, std::string_view last_head
 	bytes_.remove_prefix(row_ + 1);
 	carries_ = false;
 	position_ = carried_;
+	place_.swap(carried_place_);
 	rows_ = 1;
 }
 

@@ -40,10 +40,13 @@ public:
 	// begin_row .. end_row: one row, appended to what begin_row returned; up to end_row nobody knows of it.
 	Bytes &begin_row();
 
-	// True if the message is due: the caller calls take() at once.
-	bool end_row(Position position) noexcept;
+	// True if the message is due: the caller calls take() at once. `place` is a text of the caller's that goes with the
+	// row.
+	bool end_row(Position position, std::string_view place = {});
 
-	Position position() const noexcept { return position_; } // of the last row of the message that take() gives
+	// Of the last row of the message that take() gives.
+	Position position() const noexcept { return position_; }
+	std::string_view place() const noexcept { return place_; }
 
 	// Puts the message into the batch. Empty afterwards, unless the last row did not fit: it then begins the next pack.
 	// `last_headers` depend on the last row, and follow the others.
@@ -61,6 +64,7 @@ private:
 	std::size_t row_ = 0;  // where the row begun last begins, its separator included
 	bool carries_ = false; // it did not fit
 	Position carried_;
+	std::string place_, carried_place_;
 };
 
 } // namespace pgbraid::core

@@ -1,6 +1,7 @@
 #include "flow/source/decoder.h"
 
 #include "flow/source/row_filter.h"
+#include "flow/source/table_reader.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 
@@ -9,6 +10,8 @@ extern "C" {
 #include "access/sysattr.h"
 #include "replication/logical.h"
 #include "utils/memutils.h"
+#include "utils/relcache.h"
+#include "utils/timestamp.h"
 }
 
 namespace pgbraid::flow {
@@ -99,20 +102,27 @@ void Decoder::register_callbacks(OutputPluginCallbacks *callbacks)
 	};
 }
 
-void Decoder::begin(ReorderBufferTXN *)
+bool Decoder::is_before_start(ReorderBufferTXN *transaction) const
+{
+	return transaction->final_lsn < start_.lsn && start_.cutoff.includes(full_xid(transaction->xid));
+}
+
+void Decoder::begin(ReorderBufferTXN *transaction)
 {
 	seq_ = 0;
 	started_ = false;
+	before_start_ = is_before_start(transaction);
 }
 
 void Decoder::commit(ReorderBufferTXN *transaction)
 {
+	recent_commits_.note(transaction->xid);
 	counters_.last_commit = transaction->end_lsn;
 	close_pack();
 	outlet_.commit(transaction->end_lsn);
 }
 
-// False when the stream has the event already.
+// False when the stream has the event already, or must not have it.
 bool Decoder::next_position(ReorderBufferTXN *transaction, core::Position *position)
 {
 	*position = {transaction->final_lsn, ++seq_};
@@ -121,6 +131,8 @@ bool Decoder::next_position(ReorderBufferTXN *transaction, core::Position *posit
 			expects_position_ = false;
 		return false;
 	}
+	if (before_start_)
+		return false;
 	if (!started_) {
 		encoder_.start_transaction(transaction->final_lsn, transaction->xid, transaction->xact_time.commit_time);
 		counters_.last_commit_time = transaction->xact_time.commit_time;
@@ -156,8 +168,35 @@ void Decoder::emit(const RelationPlan &plan, const Change &change)
 	outlet_.message_added();
 }
 
+// Also where the stream has the event already: a worker before this one may have noted it in vain.
+void Decoder::note_if_moved(ReorderBufferTXN *transaction, Relation relation, const ReorderBufferChange *change)
+{
+	HeapTuple before = pg::tuple(change->data.tp.oldtuple), after = pg::tuple(change->data.tp.newtuple);
+	Oid index_id = reading_index(relation);
+	if (before == nullptr || after == nullptr || !OidIsValid(index_id))
+		return;
+	RowImage old_image = take_apart(relation, before, old_row), new_image = take_apart(relation, after, new_row);
+	Relation index = RelationIdGetRelation(index_id);
+	old_key_.clear();
+	new_key_.clear();
+	append_key(old_key_, relation, index, [&](AttrNumber column) { return old_image.values[column - 1]; });
+	// A part of the key that is stored out of line and did not change is in the old row only.
+	append_key(new_key_, relation, index, [&](AttrNumber column) {
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), column - 1);
+		Datum value = new_image.values[column - 1];
+		bool unchanged = attribute->attlen == -1 && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value));
+		return unchanged ? old_image.values[column - 1] : value;
+	});
+	RelationClose(index);
+	if (old_key_.view() != new_key_.view())
+		moved_rows_.note({RelationGetRelid(relation), std::string(new_key_.view()), transaction->final_lsn});
+}
+
 void Decoder::change(ReorderBufferTXN *transaction, Relation relation, ReorderBufferChange *change)
 {
+	if (change->action == REORDER_BUFFER_CHANGE_UPDATE && moved_rows_.watches(RelationGetRelid(relation)) &&
+		!before_start_)
+		note_if_moved(transaction, relation, change);
 	core::Position position;
 	if (!next_position(transaction, &position))
 		return;
@@ -171,7 +210,8 @@ void Decoder::change(ReorderBufferTXN *transaction, Relation relation, ReorderBu
 						   .position = position,
 						   .after = take_apart(relation, pg::tuple(change->data.tp.newtuple), new_row),
 						   .before = take_apart(relation, pg::tuple(change->data.tp.oldtuple), old_row),
-						   .record_lsn = change->lsn});
+						   .record_lsn = change->lsn,
+						   .snapshot = {}});
 }
 
 void Decoder::filter_and_emit(const RelationPlan &plan, Change change)
@@ -198,17 +238,25 @@ void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relat
 						.position = position,
 						.after = {},
 						.before = {},
-						.record_lsn = record_lsn});
+						.record_lsn = record_lsn,
+						.snapshot = {}});
 		else
 			counters_.filtered++;
 	}
 }
 
-void Decoder::snapshot_row(Relation relation, const RowImage &row, core::Position position)
+void Decoder::begin_snapshot_rows(core::Lsn lsn)
+{
+	encoder_.start_transaction(lsn, InvalidTransactionId, GetCurrentTimestamp());
+}
+
+void Decoder::snapshot_row(Relation relation, const RowImage &row, core::Position position, std::string_view place)
 {
 	const RelationPlan &plan = plan_of(relation);
 	if (plan.publishes_anything())
-		filter_and_emit(plan, {.operation = Operation::snapshot, .position = position, .after = row, .before = {}});
+		filter_and_emit(
+			plan,
+			{.operation = Operation::snapshot, .position = position, .after = row, .before = {}, .snapshot = place});
 }
 
 } // namespace pgbraid::flow

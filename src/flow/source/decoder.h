@@ -1,8 +1,10 @@
 // The callbacks of our output plugin: what PostgreSQL calls for each transaction and change that a slot gives.
 #pragma once
 #include "flow/source/encoder.h"
+#include "flow/source/moved_rows.h"
 #include "flow/source/outlet.h"
 #include "flow/source/relation.h"
+#include "flow/source/transactions.h"
 
 extern "C" {
 #include "replication/output_plugin.h"
@@ -24,12 +26,9 @@ public:
 	Decoder(Encoder &encoder, RelationPlans &plans, Outlet &outlet, core::Position after);
 	~Decoder();
 
-	// Among what the slot gives is the event at that position, if the slot has not been confirmed beyond it. Where it
-	// turns out not to be, this is another history than the one in the stream.
-	void must_meet_position(core::Lsn confirmed) noexcept
-	{
-		expects_position_ = after_.lsn > 0 && after_.lsn >= confirmed;
-	}
+	// Among what the slot gives is the event at that position. Where it turns out not to be, this is another history
+	// than the one in the stream.
+	void must_meet_position() noexcept { expects_position_ = true; }
 	bool has_missed_position(core::Lsn read_up_to) const noexcept
 	{
 		return expects_position_ && read_up_to > after_.lsn;
@@ -37,10 +36,21 @@ public:
 
 	const Counters &counters() const noexcept { return counters_; }
 
-	// For the initial snapshot, which has the same way out: one row of an open table.
-	void snapshot_row(Relation relation, const RowImage &row, core::Position position);
+	// The flow began at this moment: what had been committed by then is part of its snapshot, and no change.
+	void begin_at(catalog::SnapshotStart start) noexcept { start_ = std::move(start); }
 
-	// Makes a message of the rows that wait for more: at the end of each chunk, before the outlet is flushed.
+	// For snapshots, which have the same way out. begin_snapshot_rows: the rows to come were read at this position of
+	// WAL. snapshot_row: one row of an open table; `place` goes with it, for who takes the snapshot up again.
+	void begin_snapshot_rows(core::Lsn lsn);
+	void snapshot_row(Relation relation, const RowImage &row, core::Position position, std::string_view place);
+
+	RecentCommits &recent_commits() noexcept { return recent_commits_; }
+	MovedRows &moved_rows() noexcept { return moved_rows_; }
+
+	// Does the stream not show the key by which rows of the table are read?
+	bool hides_reading_key(Relation relation) { return plan_of(relation).hides_reading_key; }
+
+	// Makes a message of the rows that wait for more: at the end of each piece, before the outlet is flushed.
 	void close_pack() { encoder_.close_pack(outlet_.batch()); }
 
 	static void register_callbacks(OutputPluginCallbacks *callbacks);
@@ -54,6 +64,8 @@ private:
 	RelationPlan &plan_of(Relation relation);
 	RowImage take_apart(Relation relation, HeapTuple tuple, int which);
 	bool next_position(ReorderBufferTXN *transaction, core::Position *position);
+	bool is_before_start(ReorderBufferTXN *transaction) const;
+	void note_if_moved(ReorderBufferTXN *transaction, Relation relation, const ReorderBufferChange *change);
 	void filter_and_emit(const RelationPlan &plan, Change change);
 	void emit(const RelationPlan &plan, const Change &change);
 
@@ -64,6 +76,11 @@ private:
 	bool expects_position_ = false;
 	uint64_t seq_ = 0;
 	bool started_ = false; // the transaction has been announced to the encoder
+	catalog::SnapshotStart start_;
+	bool before_start_ = false; // the transaction is
+	RecentCommits recent_commits_;
+	MovedRows moved_rows_;
+	core::Bytes old_key_, new_key_;
 	MemoryContext row_context_;
 	Datum *values_[2] = {}; // new and old row, room for every column of the widest table
 	bool *nulls_[2] = {};

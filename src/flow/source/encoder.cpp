@@ -123,10 +123,15 @@ std::string_view Encoder::headers_of(const RelationPlan &plan, Operation operati
 	return headers_.empty() ? std::string_view() : headers_.view();
 }
 
-// What depends on the last row of a message.
-std::string_view Encoder::last_headers_of(core::Position position)
+// What depends on the last row of a message. A row of a snapshot says how far that has come.
+std::string_view Encoder::last_headers_of(core::Position position, std::string_view snapshot)
 {
 	last_headers_.clear();
+	if (!snapshot.empty()) {
+		last_headers_.append("Pgbraid-Snapshot: ");
+		last_headers_.append(snapshot);
+		last_headers_.append("\r\n");
+	}
 	if (format_ == Format::cloudevents)
 		core::append_cloudevent_id(last_headers_, history_, position);
 	return last_headers_.empty() ? std::string_view() : last_headers_.view();
@@ -168,7 +173,7 @@ void Encoder::append(core::Batch &batch, const RelationPlan &plan, const Change 
 		return append_to_pack(batch, plan, change, subject);
 	close_pack(batch);
 	headers_of(plan, change.operation);
-	headers_.append(last_headers_of(change.position));
+	headers_.append(last_headers_of(change.position, change.snapshot));
 	batch.begin(subject, history_, change.position, headers_.empty() ? std::string_view() : headers_.view());
 	if (format_ == Format::rows)
 		batch.payload().append('[');
@@ -187,14 +192,14 @@ void Encoder::append_to_pack(core::Batch &batch, const RelationPlan &plan, const
 		pack_.open(kind, headers_of(plan, change.operation));
 	}
 	append_payload(pack_.begin_row(), plan, change);
-	if (pack_.end_row(change.position))
-		pack_.take(batch, history_, last_headers_of(pack_.position()));
+	if (pack_.end_row(change.position, change.snapshot))
+		pack_.take(batch, history_, last_headers_of(pack_.position(), pack_.place()));
 }
 
 void Encoder::close_pack(core::Batch &batch)
 {
 	if (!pack_.empty())
-		pack_.take(batch, history_, last_headers_of(pack_.position()));
+		pack_.take(batch, history_, last_headers_of(pack_.position(), pack_.place()));
 }
 
 } // namespace pgbraid::flow

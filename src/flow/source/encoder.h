@@ -47,7 +47,7 @@ private:
 	void append_to_pack(core::Batch &batch, const RelationPlan &plan, const Change &change, std::string_view subject);
 	std::string_view subject_of(const RelationPlan &plan, const Change &change);
 	std::string_view headers_of(const RelationPlan &plan, Operation operation);
-	std::string_view last_headers_of(core::Position position);
+	std::string_view last_headers_of(core::Position position, std::string_view snapshot);
 	void append_payload(core::Bytes &to, const RelationPlan &plan, const Change &change);
 
 	Format format_;

@@ -24,7 +24,7 @@ public:
 	void message_added()
 	{
 		if (batch_->bytes() >= batch_bytes)
-			submit_and_wait();
+			may_wait_ ? submit_and_wait() : flush();
 		else if (++messages_ % 1024 == 0)
 			look_up_();
 	}
@@ -36,11 +36,16 @@ public:
 		batch_->complete_up_to(end_lsn);
 	}
 
+	// While a table is being read nothing waits for NATS: a transaction is open, with a snapshot of the database.
+	void may_wait(bool may) noexcept { may_wait_ = may; }
+
 	// Passes on what there is; before every sleep.
 	void flush();
 
 	// The end of the last commit that was encoded; 0 before the first.
 	core::Lsn committed() const noexcept { return committed_; }
+
+	uint64_t bytes_passed() const noexcept { return bytes_passed_ + batch_->bytes(); } // ever, the open batch included
 
 	// Nothing is waiting here or in the publisher.
 	bool is_empty() const { return batch_->empty() && publisher_.progress().unacknowledged_messages == 0; }
@@ -52,6 +57,8 @@ private:
 	nats::Publisher &publisher_;
 	std::function<void()> wait_, look_up_;
 	unsigned messages_ = 0;
+	bool may_wait_ = true;
+	uint64_t bytes_passed_ = 0;
 	std::unique_ptr<core::Batch> batch_ = std::make_unique<core::Batch>();
 	core::Lsn committed_ = 0;
 };

@@ -19,8 +19,9 @@ struct RowImage {
 struct Change {
 	Operation operation;
 	core::Position position;
-	RowImage after, before;	  // an insert may have a `before`, to take unchanged values from
-	core::Lsn record_lsn = 0; // of the change's own WAL record; 0: unknown
+	RowImage after, before;			// an insert may have a `before`, to take unchanged values from
+	core::Lsn record_lsn = 0;		// of the change's own WAL record; 0: unknown
+	std::string_view snapshot = {}; // where the snapshot stands that the row is of
 };
 
 // The row that has the column's value: `row`, or `other` (the old row) where `row` leaves it out as unchanged; null

@@ -4,10 +4,12 @@
 #include "core/flow/json.h"
 #include "flow/source/contract.h"
 #include "flow/source/row_filter.h"
+#include "flow/source/table_reader.h"
 #include "pg/boundary.h"
 
 extern "C" {
 #include "access/htup_details.h"
+#include "catalog/partition.h"
 #include "nodes/bitmapset.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -51,7 +53,7 @@ void for_each_plan(F &&f)
 void invalidate_relation(Datum, Oid relation)
 {
 	for_each_plan([=](RelationPlan &plan) {
-		if (relation == InvalidOid || plan.relation == relation || plan.published_as == relation)
+		if (relation == InvalidOid || plan.relation == relation || list_member_oid(plan.ancestors, relation))
 			plan.valid = false;
 	});
 }
@@ -139,10 +141,11 @@ RelationPlan *RelationPlans::make(Relation relation)
 	auto *plan = static_cast<RelationPlan *>(palloc0(sizeof(RelationPlan)));
 	plan->memory = memory;
 	plan->relation = plan->published_as = RelationGetRelid(relation);
+	plan->ancestors = relation->rd_rel->relispartition ? get_partition_ancestors(RelationGetRelid(relation)) : NIL;
 	plan->valid = true;
 	plan->is_ours = strcmp(get_namespace_name(RelationGetNamespace(relation)), "pgbraid") == 0;
 	Contract contract = read_contract(relation, options_.publication, options_.own_publication);
-	if (contract.published) {
+	if (contract.published && !plan->is_ours) {
 		plan->published_as = contract.published_as;
 		plan->inserts = contract.actions.pubinsert;
 		plan->updates = contract.actions.pubupdate;
@@ -162,6 +165,23 @@ std::string_view RelationPlans::keep_as_utf8(const char *name)
 	return keep(scratch_.view());
 }
 
+namespace {
+
+bool hides_any(const RelationPlan &plan, const Bitmapset *columns)
+{
+	for (int number = -1; (number = bms_next_member(columns, number)) >= 0;) {
+		ColumnPlan *end = plan.columns + plan.column_count;
+		bool is_shown = std::any_of(plan.columns, end, [=](const ColumnPlan &column) {
+			return column.index == number - 1 && column.mask.kind == Mask::Kind::none;
+		});
+		if (!is_shown)
+			return true;
+	}
+	return false;
+}
+
+} // namespace
+
 void RelationPlans::describe(RelationPlan &plan, Relation stored, Contract &contract)
 {
 	Relation published = plan.published_as == plan.relation ? stored : RelationIdGetRelation(plan.published_as);
@@ -178,6 +198,7 @@ void RelationPlans::describe(RelationPlan &plan, Relation stored, Contract &cont
 	if (published != stored)
 		RelationClose(published);
 	apply_rules(plan, name);
+	plan.hides_reading_key = hides_any(plan, index_columns(reading_index(stored)));
 	if (options_.sort_columns)
 		std::sort(plan.columns, plan.columns + plan.column_count,
 				  [](const ColumnPlan &a, const ColumnPlan &b) { return a.name < b.name; });

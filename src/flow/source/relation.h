@@ -6,6 +6,7 @@
 #include "flow/source/value.h"
 
 extern "C" {
+#include "nodes/pg_list.h"
 #include "utils/rel.h"
 }
 
@@ -38,6 +39,7 @@ struct ColumnPlan {
 
 struct RelationPlan {
 	Oid relation, published_as;
+	List *ancestors; // in a partition tree: their schemas may be what is published
 	bool valid;
 	MemoryContext memory;					   // holds the plan and all it points to
 	bool inserts, updates, deletes, truncates; // published
@@ -50,6 +52,7 @@ struct RelationPlan {
 	std::string_view schema, table, frame;
 	std::string_view subject; // empty where it depends on the event
 	std::string_view header;  // of CloudEvents: ce-subject
+	bool hides_reading_key;	  // a column of it is masked or left out, so nothing may show its values
 	int column_count;
 	ColumnPlan *columns; // in the order in which they are encoded
 	RowFilter *filter;	 // null: every row leaves
