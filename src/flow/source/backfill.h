@@ -55,6 +55,7 @@ private:
 	struct Place {
 		int64 snapshot = 0;
 		Oid table = InvalidOid;
+		uint64_t rows = 0; // so far
 		std::string key;
 	};
 	struct Piece {
@@ -73,8 +74,8 @@ private:
 	bool belongs(const TableReader &reader, const catalog::SnapshotTable &table) const;
 	bool passes_filter(TableReader &reader);
 	std::optional<Place> parse_place(std::string_view text) const;
-	void append_place(std::string_view key);
-	void publish(TableReader &reader, std::string_view key, core::Position position);
+	void append_place(std::string_view key, uint64_t rows);
+	void publish(TableReader &reader, std::string_view key, core::Position position, uint64_t rows);
 	Oid present_table() const;
 	bool all_read() const noexcept { return next_->place.ordinal >= (int64) next_->tables.size(); }
 	void renew_table(Oid filenode);
