@@ -25,7 +25,7 @@ COMMENT ON COLUMN pgbraid.flows.owns_publication IS 'pgflow_create made the publ
 COMMENT ON COLUMN pgbraid.flows.server IS 'foreign server of pgbraid_nats; null: the setting pgbraid.nats_url';
 COMMENT ON COLUMN pgbraid.flows.stream IS 'JetStream stream; the flow is its only writer';
 COMMENT ON COLUMN pgbraid.flows.subject IS 'template of the subjects';
-COMMENT ON COLUMN pgbraid.flows.format IS 'json or rows';
+COMMENT ON COLUMN pgbraid.flows.format IS 'json, rows, debezium or cloudevents';
 COMMENT ON COLUMN pgbraid.flows.snapshot IS 'initial: the rows that were there come first; none: changes only';
 COMMENT ON COLUMN pgbraid.flows.options IS 'further options';
 COMMENT ON COLUMN pgbraid.flows.owner IS 'role whose user mapping is used';
@@ -42,7 +42,8 @@ CREATE TABLE pgbraid.flow_progress (
 	first_sequence bigint NOT NULL DEFAULT 0,
 	settled_sequence bigint NOT NULL DEFAULT 0,
 	settled_lsn pg_lsn,
-	settled_seq bigint NOT NULL DEFAULT 0
+	settled_seq bigint NOT NULL DEFAULT 0,
+	secret uuid NOT NULL DEFAULT gen_random_uuid()
 );
 COMMENT ON TABLE pgbraid.flow_progress IS 'how far the replication slot of a flow has come; not dumped, since a slot isn''t either';
 COMMENT ON COLUMN pgbraid.flow_progress.flow IS 'number of the flow';
@@ -53,6 +54,7 @@ COMMENT ON COLUMN pgbraid.flow_progress.first_sequence IS 'where the stream ende
 COMMENT ON COLUMN pgbraid.flow_progress.settled_sequence IS 'last message that is older than the durability horizon: the slot need not give it again';
 COMMENT ON COLUMN pgbraid.flow_progress.settled_lsn IS 'commit that this message is of';
 COMMENT ON COLUMN pgbraid.flow_progress.settled_seq IS 'its place in that transaction';
+COMMENT ON COLUMN pgbraid.flow_progress.secret IS 'what the flow encrypts with, where the stream must not show the key of a row';
 
 CREATE TABLE pgbraid.flow_snapshots (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -193,15 +195,15 @@ COMMENT ON FUNCTION pgbraid.check_wal_limit(text, text) IS 'raises an error for 
 
 -- Everything that can be wrong with a definition and be known without NATS.
 CREATE FUNCTION pgbraid.check_flow(flow pgbraid.flows) RETURNS void
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	rival name;
 BEGIN
-	IF flow.format NOT IN ('json', 'rows') THEN
+	IF flow.format NOT IN ('json', 'rows', 'debezium', 'cloudevents') THEN
 		RAISE EXCEPTION 'unknown format "%"', flow.format
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'Formats are json and rows.';
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Formats are json, rows, debezium and cloudevents.';
 	END IF;
 	IF flow.snapshot NOT IN ('initial', 'none') THEN
 		RAISE EXCEPTION 'unknown snapshot mode "%"', flow.snapshot
@@ -209,7 +211,7 @@ BEGIN
 	END IF;
 	PERFORM pgbraid.check_subject(flow.subject);
 	PERFORM pgbraid.check_stream(flow.stream);
-	PERFORM pgbraid.check_options(flow.options, '{message_id,replicas,wal_limit,wal_policy}');
+	PERFORM pgbraid.check_options(flow.options, '{message_id,replicas,rows_per_message,columns,filter,wal_limit,wal_policy}');
 	IF jsonb_typeof(flow.options->'message_id') <> 'boolean' THEN
 		RAISE EXCEPTION 'option "message_id" must be true or false'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"message_id": false}''.';
@@ -217,6 +219,12 @@ BEGIN
 	IF flow.options ? 'replicas' AND flow.options->>'replicas' !~ '^[1-5]$' THEN
 		RAISE EXCEPTION 'option "replicas" must be a number from 1 to 5'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"replicas": 3}''.';
+	END IF;
+	IF flow.options ? 'rows_per_message' AND (flow.options->>'rows_per_message' !~ '^[1-9][0-9]{0,4}$'
+	   OR (flow.options->>'rows_per_message')::int > 10000)
+	THEN
+		RAISE EXCEPTION 'option "rows_per_message" must be a number from 1 to 10000'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"rows_per_message": 100}''.';
 	END IF;
 	PERFORM pgbraid.check_wal_limit(flow.options->>'wal_limit', flow.options->>'wal_policy');
 	IF NOT EXISTS (SELECT FROM pg_publication WHERE pubname = flow.publication) THEN
@@ -238,6 +246,8 @@ BEGIN
 		RAISE EXCEPTION 'stream "%" is written by flow "%"', flow.stream, rival
 			USING ERRCODE = 'duplicate_object', HINT = 'A stream has one writer: name another with stream => ''...''.';
 	END IF;
+	PERFORM pgbraid.check_columns(flow);
+	PERFORM pgbraid.check_filters(flow);
 END;
 $$;
 COMMENT ON FUNCTION pgbraid.check_flow(pgbraid.flows) IS 'raises an error for a definition that can''t work';

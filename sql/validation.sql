@@ -127,6 +127,147 @@ SELECT pgflow_alter('v', subject => 'a.>');
 \echo :SQLSTATE
 ROLLBACK;
 
+-- Packs, columns and filters.
+CREATE TABLE v_person (id int PRIMARY KEY, email text, name text);
+CREATE TABLE v_later (id int PRIMARY KEY);
+CREATE SERVER v_events FOREIGN DATA WRAPPER pgbraid_nats OPTIONS (url 'nats://127.0.0.1:1');
+CREATE FUNCTION v_create(options jsonb, publication name DEFAULT NULL, server name DEFAULT NULL) RETURNS boolean LANGUAGE sql AS $$
+	SELECT pgflow_create('v', tables => CASE WHEN publication IS NULL THEN '{v_person}'::regclass[] END, publication => publication,
+		server => server, options => options) > 0;
+$$;
+CREATE FUNCTION v_check(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';
+SELECT v_create('{"rows_per_message": 0}');
+\echo :SQLSTATE
+SELECT v_create('{"rows_per_message": 10001}');
+\echo :SQLSTATE
+SELECT v_create('{"rows_per_message": "many"}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": []}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": 1}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": "hash"}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"v_person": {"email": {"drop": true}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"PUBLIC.v_person": {"email": {"drop": true}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"a b": {"email": {"drop": true}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_none": {"email": {"drop": true}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_later": {"id": {"rename": "x"}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"mail": {"drop": true}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"hide": true}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"if_exists": true}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"mask": "rot13"}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"mask": null}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"mask": "partial"}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"mask": "partial", "keep": -1}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"mask": "hash", "keep": 1}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"keep": 1}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"mask": "fixed"}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"mask": "fixed", "value": 1}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"rename": ""}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"drop": false}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"drop": true, "rename": "x"}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"drop": true, "if_exists": 1}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"rename": "name"}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"rename": "x"}, "name": {"rename": "x"}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"id": {"drop": true}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"id": {"mask": "fixed", "value": "x"}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"id": {"mask": "partial", "keep": 1}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"mask": "hash"}}}}');
+\echo :SQLSTATE
+SELECT v_create('{"columns": {"public.v_person": {"email": {"mask": "hash"}}}}', server => 'v_events');
+\echo :SQLSTATE
+CREATE USER MAPPING FOR PUBLIC SERVER v_events OPTIONS (user 'u');
+SELECT v_create('{"columns": {"public.v_person": {"email": {"mask": "hash"}}}}', server => 'v_events');
+\echo :SQLSTATE
+SELECT v_create('{"filter": "id > 1"}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": 1}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"v_person": "id > 1"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_none": "id > 1"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_later": "id > 1"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "id"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "id >"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": ""}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "nope > 1"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "now() > timestamp ''2026-01-01''"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "id > (SELECT 1)"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "v_check(id)"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "sum(id) > 1"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "tableoid = 1"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "true), TABLE public.v_later WHERE (true"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "id > 1 FROM v_later"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "id > 1, true"}}');
+\echo :SQLSTATE
+SELECT v_create('{"filter": {"public.v_person": "name = ''x''"}}');
+\echo :SQLSTATE
+SELECT count(*) FROM pgbraid.flows;
+SELECT pubname FROM pg_publication WHERE pubname ~ '^pg(flow|braid)';
+
+-- What is right, and then altered.
+BEGIN;
+ALTER USER MAPPING FOR PUBLIC SERVER v_events OPTIONS (ADD mask_key 'key');
+CREATE PUBLICATION v_inserts FOR TABLE v_person WITH (publish = 'insert');
+SELECT v_create('{"rows_per_message": 10000, "columns": {"public.v_person": {"id": {"mask": "hash", "rename": "x"},
+	"email": {"rename": "name"}, "name": {"rename": "email"}, "later": {"drop": true, "if_exists": true}},
+	"public.v_none": {"a": {"mask": "fixed", "value": "", "if_exists": true}}},
+	"filter": {"public.v_person": "name = ''x'' -- a comment"}}', publication => 'v_inserts', server => 'v_events');
+SAVEPOINT s;
+SELECT pgflow_alter('v', options => '{"columns": {"public.v_person": {"nope": {"drop": true}}}}');
+\echo :SQLSTATE
+ROLLBACK TO s;
+SELECT pgflow_alter('v', options => '{"filter": {"public.v_person": "nope"}}');
+\echo :SQLSTATE
+ROLLBACK TO s;
+SELECT pgflow_alter('v', publication => 'v_publication');
+\echo :SQLSTATE
+ROLLBACK TO s;
+SELECT pgflow_alter('v', options => '{"columns": {}, "filter": {}}');
+SELECT options FROM pgbraid.flows;
+ROLLBACK;
+
 -- A flow that is not there.
 SELECT pgflow_alter('v', format => 'rows');
 \echo :SQLSTATE
@@ -170,12 +311,13 @@ ALTER FOREIGN DATA WRAPPER pgbraid_nats OPTIONS (ADD x 'y');
 \echo :SQLSTATE
 
 SET client_min_messages = warning;
-DROP SERVER v_server CASCADE;
+DROP SERVER v_server, v_events CASCADE;
+DROP FUNCTION v_create, v_check;
 DROP PUBLICATION v_publication;
 DROP SERVER v_other;
 DROP FOREIGN DATA WRAPPER v_other;
 DROP SEQUENCE v_sequence;
 DROP MATERIALIZED VIEW v_matview;
 DROP VIEW v_view;
-DROP TABLE v_t, v_nokey, v_nothing, v_unlogged, v_temporary;
+DROP TABLE v_t, v_nokey, v_nothing, v_unlogged, v_temporary, v_person, v_later;
 DROP EXTENSION pgbraid;

@@ -26,20 +26,43 @@ Flow flow_from(const pg::spi::Row &row)
 			.snapshot = row.text(9),
 			.message_id = row.boolean(10),
 			.replicas = row.bigint(11),
-			.wal_limit = row.bigint(12),
-			.wal_policy = row.text(13),
-			.owner = row.oid(14),
-			.paused = row.boolean(15),
-			.at_home = row.boolean(16),
-			.revision = row.bigint(17)};
+			.rows_per_message = row.bigint(12),
+			.wal_limit = row.bigint(13),
+			.wal_policy = row.text(14),
+			.owner = row.oid(15),
+			.paused = row.boolean(16),
+			.at_home = row.boolean(17),
+			.revision = row.bigint(18)};
+}
+
+ColumnRule column_rule_from(const pg::spi::Row &row)
+{
+	return {.table = row.text(1),
+			.column = row.text(2),
+			.mask = row.text(3),
+			.keep = row.bigint(4),
+			.value = row.text(5),
+			.rename = row.text(6),
+			.drop = row.boolean(7),
+			.if_exists = row.boolean(8)};
 }
 
 constexpr char select_flows[] =
 	"SELECT id, flow, publication, owns_publication, server, stream, subject, format, snapshot, "
 	"       coalesce((options->>'message_id')::boolean, true), coalesce((options->>'replicas')::bigint, 1), "
+	"       coalesce((options->>'rows_per_message')::bigint, 1), "
 	"       coalesce(pg_size_bytes(options->>'wal_limit'), 0), coalesce(options->>'wal_policy', 'alert'), "
 	"       owner::oid, paused, home = pgbraid.here(), revision "
 	"  FROM pgbraid.flows WHERE $1 IS NULL OR id = $1 ORDER BY id";
+
+constexpr char select_column_rules[] =
+	"SELECT t.key, c.key, coalesce(c.value->>'mask', ''), coalesce((c.value->>'keep')::bigint, 0), "
+	"       coalesce(c.value->>'value', ''), coalesce(c.value->>'rename', ''), "
+	"       coalesce((c.value->>'drop')::boolean, false), coalesce((c.value->>'if_exists')::boolean, false) "
+	"  FROM pgbraid.flows, jsonb_each(options->'columns') t, jsonb_each(t.value) c WHERE id = $1";
+
+constexpr char select_filters[] =
+	"SELECT t.key, t.value FROM pgbraid.flows, jsonb_each_text(options->'filter') t WHERE id = $1";
 
 } // namespace
 
@@ -61,15 +84,24 @@ std::optional<std::vector<Flow>> read_flows()
 std::optional<Flow> read_flow(int64 id)
 {
 	std::optional<Flow> flow;
-	if (pg::call([] { return OidIsValid(get_extension_oid("pgbraid", true)); }))
-		pg::spi::each(select_flows, {pg::spi::bigint(id)}, [&](const pg::spi::Row &row) { flow = flow_from(row); });
+	if (!pg::call([] { return OidIsValid(get_extension_oid("pgbraid", true)); }))
+		return flow;
+	pg::spi::each(select_flows, {pg::spi::bigint(id)}, [&](const pg::spi::Row &row) { flow = flow_from(row); });
+	if (!flow)
+		return flow;
+	pg::spi::each(select_column_rules, {pg::spi::bigint(id)},
+				  [&](const pg::spi::Row &row) { flow->columns.push_back(column_rule_from(row)); });
+	pg::spi::each(select_filters, {pg::spi::bigint(id)}, [&](const pg::spi::Row &row) {
+		flow->filters.push_back({row.text(1), row.text(2)});
+	});
 	return flow;
 }
 
 Progress read_progress(int64 flow)
 {
 	Progress progress;
-	pg::spi::each("SELECT generation, streaming, stream, first_sequence, settled_sequence, settled_lsn, settled_seq "
+	pg::spi::each("SELECT generation, streaming, stream, first_sequence, settled_sequence, settled_lsn, settled_seq, "
+				  "secret::text "
 				  "  FROM pgbraid.flow_progress WHERE flow = $1",
 				  {pg::spi::bigint(flow)}, [&](const pg::spi::Row &row) {
 					  progress = {.generation = row.bigint(1),
@@ -78,7 +110,8 @@ Progress read_progress(int64 flow)
 								  .first_sequence = (uint64) row.bigint(4),
 								  .settled = {.lsn = 0,
 											  .sequence = (uint64) row.bigint(5),
-											  .position = {row.lsn(6), (uint64) row.bigint(7)}}};
+											  .position = {row.lsn(6), (uint64) row.bigint(7)}},
+								  .secret = row.text(8)};
 				  });
 	return progress;
 }

@@ -10,6 +10,24 @@
 
 namespace pgbraid::catalog {
 
+// What the option "columns" says of one column; names and values in the encoding of the database.
+struct ColumnRule {
+	std::string table; // schema.table, quoted where needed, as regclass prints it
+	std::string column;
+	std::string mask; // "hash", "partial" (all but the last `keep` characters), "fixed" (`value`), or none
+	int64 keep;
+	std::string value;
+	std::string rename; // empty: as it is
+	bool drop;
+	bool if_exists; // there may be no such column
+};
+
+// What the option "filter" says of one table.
+struct TableFilter {
+	std::string table;
+	std::string condition; // a boolean SQL expression
+};
+
 struct Flow {
 	int64 id;
 	std::string name;
@@ -22,6 +40,9 @@ struct Flow {
 	std::string snapshot; // initial, none
 	bool message_id;	  // options
 	int64 replicas;
+	int64 rows_per_message;
+	std::vector<ColumnRule> columns; // read by read_flow() only
+	std::vector<TableFilter> filters;
 	int64 wal_limit; // bytes; 0: none
 	std::string wal_policy;
 	Oid owner;
@@ -45,6 +66,7 @@ struct Progress {
 	std::string stream;		// servers and stream that the sequences speak of
 	uint64 first_sequence = 0;
 	core::Checkpoint settled; // without lsn: that is the slot's
+	std::string secret;		  // of the flow
 };
 Progress read_progress(int64 flow);
 

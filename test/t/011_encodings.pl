@@ -4,6 +4,7 @@ use warnings;
 use utf8;
 
 use Braid;
+use Digest::SHA qw(hmac_sha256_hex);
 use Encode qw(encode decode FB_CROAK);
 use Test::More;
 
@@ -39,6 +40,40 @@ for my $encoding (sort keys %samples)
 		(my $token = "t$text") =~ s/ /%20/g;
 		is($message->{subject}, "pgflow.$database.public.$token", "$encoding: and the subject");
 	}
+	formats_of($encoding, $database, $bytes, $text);
+}
+
+# Names of flows, masks that count characters, rules and filters that name columns, headers.
+sub formats_of
+{
+	my ($encoding, $database, $bytes, $text) = @_;
+	my @in = (dbname => $database);
+	my $utf8 = encode('UTF-8', $text);
+	my $url = $braid->nats->url;
+	my $table = "public.\\\"t$bytes\\\"";
+	my $filter = "\\\"c$bytes\\\" = ''$bytes''";
+	$braid->sql("SET client_encoding = '$encoding'; CREATE PUBLICATION p FOR TABLE \"t$bytes\" WITH (publish = 'insert');
+		CREATE SERVER s FOREIGN DATA WRAPPER pgbraid_nats OPTIONS (url '$url'); CREATE USER MAPPING FOR PUBLIC SERVER s OPTIONS (mask_key 'k')", @in);
+	my %masks = (debezium => '"mask": "partial", "keep": 2', cloudevents => "\"mask\": \"hash\", \"rename\": \"r$bytes\"");
+	for my $format (sort keys %masks)
+	{
+		$braid->sql("SET client_encoding = '$encoding'; SELECT pgflow_create('$format$bytes', publication => 'p', server => 's',
+			snapshot => 'none', format => '$format', stream => '${database}_$format', subject => '$format.{database}',
+			options => '{\"columns\": {\"$table\": {\"c$bytes\": {$masks{$format}}}}, \"filter\": {\"$table\": \"$filter\"}}')", @in);
+	}
+	$braid->until_sql("SELECT count(*) FROM pgbraid.stat_flow WHERE state = 'streaming'", '3', undef, @in);
+	$braid->sql("SET client_encoding = '$encoding'; INSERT INTO \"t$bytes\" VALUES (3, 'x'), (4, '$bytes')", @in);
+	$braid->until_sql("SELECT every(pgflow_wait(flow)) FROM pgbraid.flows", 't', undef, @in);
+	my @messages = $braid->messages("${database}_debezium");
+	is(scalar @messages, 1, "$encoding: a filter in the encoding of the database");
+	my $event = $messages[0]{event};
+	is($event->{after}{"c$text"}, '*' x (length($text) - 2) . substr($text, -2), "$encoding: a mask counts characters");
+	is($event->{source}{name}, "debezium$text", "$encoding: the name of the flow");
+	my ($cloudevent) = $braid->messages("${database}_cloudevents");
+	is($cloudevent->{event}{after}{"r$text"}, hmac_sha256_hex($utf8, 'k'), "$encoding: a hash is that of UTF-8");
+	my $encoded = "t$utf8" =~ s/([^!#-\$&-~])/sprintf '%%%02X', ord $1/ger;
+	is($cloudevent->{headers}{'ce-subject'}, "public.$encoded", "$encoding: a header is ASCII");
+	return;
 }
 
 # Without an encoding, bytes that are UTF-8 stay, and others are replaced: the event must be valid.

@@ -52,6 +52,12 @@ public:
 	}
 
 	void truncate(std::size_t size) noexcept { size_ = size; }
+	void remove_prefix(std::size_t size) noexcept
+	{
+		size_ -= size;
+		if (size_ > 0)
+			std::memmove(data_, data_ + size, size_);
+	}
 	void clear() noexcept { size_ = 0; }
 
 private:

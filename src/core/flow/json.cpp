@@ -154,6 +154,23 @@ std::size_t utf8_length(std::string_view text)
 
 namespace {
 
+// Of a well-formed sequence.
+char32_t code_point(std::string_view sequence)
+{
+	constexpr std::array<unsigned, 5> marks{0, 0, 0xc0, 0xe0, 0xf0};
+	char32_t code = static_cast<unsigned char>(sequence[0]) - marks[sequence.size()];
+	for (char c : sequence.substr(1))
+		code = code << 6 | (static_cast<unsigned char>(c) & 0x3f);
+	return code;
+}
+
+void append_unicode_escape(Bytes &to, char32_t unit)
+{
+	to.append("\\u");
+	for (unsigned shift = 16; shift > 0; shift -= 4)
+		to.append("0123456789abcdef"[unit >> (shift - 4) & 15]);
+}
+
 // The size of the well-formed front of `text`.
 std::size_t well_formed(std::string_view text)
 {
@@ -172,6 +189,27 @@ std::size_t well_formed(std::string_view text)
 }
 
 } // namespace
+
+void append_json_string_in_ascii(Bytes &to, std::string_view utf8)
+{
+	std::size_t start = to.size();
+	append_json_string(to, utf8);
+	Bytes quoted;
+	quoted.append(to.view(start));
+	to.truncate(start);
+	for (auto rest = quoted.view(); !rest.empty();) {
+		std::size_t length = utf8_length(rest);
+		char32_t code = length == 0 ? 0xfffd : length == 1 ? 0 : code_point(rest.substr(0, length));
+		if (length == 1)
+			to.append(rest.front());
+		else if (code < 0x10000)
+			append_unicode_escape(to, code);
+		else
+			append_unicode_escape(to, 0xd800 + ((code - 0x10000) >> 10)),
+				append_unicode_escape(to, 0xdc00 + (code & 0x3ff));
+		rest.remove_prefix(std::max(length, std::size_t{1}));
+	}
+}
 
 void repair_utf8(Bytes &bytes, std::size_t from)
 {

@@ -13,6 +13,10 @@ namespace pgbraid::core {
 // 0x7f and bytes above it verbatim). The bulk without special bytes is copied by runs.
 void append_json_string(Bytes &to, std::string_view text);
 
+// The same in ASCII alone, other characters as \uXXXX: for text in UTF-8 among text in another encoding. What is no
+// UTF-8 becomes U+FFFD.
+void append_json_string_in_ascii(Bytes &to, std::string_view utf8);
+
 void append_json_integer(Bytes &to, std::int64_t value);
 
 // The text that an output function of int, float or numeric printed, as to_jsonb shows it: plain decimals for an

@@ -54,37 +54,15 @@ void renew_snapshot()
 	});
 }
 
-// "<snapshot>/<table>/<rows>/<key>", with a key of its own for a table that is done.
-constexpr char table_done[] = "-";
-
-struct Place {
-	int64 snapshot = 0;
-	Oid table = InvalidOid;
-	uint64_t rows = 0; // so far
-	std::string key;
-};
-
-std::optional<Place> parse_place(std::string_view text)
-{
-	Place place;
-	const char *at = text.data(), *end = at + text.size();
-	auto take = [&](auto &number) {
-		auto [next, error] = std::from_chars(at, end, number);
-		bool good = error == std::errc() && next != end && *next == '/';
-		at = next + (good ? 1 : 0);
-		return good;
-	};
-	if (!take(place.snapshot) || !take(place.table) || !take(place.rows))
-		return std::nullopt;
-	place.key = pg::from_utf8({at, (size_t) (end - at)});
-	return place;
-}
+// "<snapshot>/<table>/<rows>/<key>", with a key of its own for a table that is done. A key that is sealed begins with a
+// mark.
+constexpr char table_done[] = "-", sealed_mark = '~';
 
 } // namespace
 
-Backfill::Backfill(int64 flow, std::string publication, Decoder &decoder, Outlet &outlet,
+Backfill::Backfill(int64 flow, std::string publication, const std::string &secret, Decoder &decoder, Outlet &outlet,
 				   std::function<uint64_t()> await_empty)
-	: flow_(flow), publication_(std::move(publication)), decoder_(decoder), outlet_(outlet),
+	: flow_(flow), publication_(std::move(publication)), seal_(secret), decoder_(decoder), outlet_(outlet),
 	  await_empty_(std::move(await_empty))
 {
 }
@@ -109,6 +87,30 @@ void Backfill::watch_moves()
 	if (tables.empty())
 		decoder_.moved_rows().clear();
 	decoder_.moved_rows().watch(std::move(tables));
+}
+
+std::optional<Backfill::Place> Backfill::parse_place(std::string_view text) const
+{
+	Place place;
+	const char *at = text.data(), *end = at + text.size();
+	auto take = [&](auto &number) {
+		auto [next, error] = std::from_chars(at, end, number);
+		bool good = error == std::errc() && next != end && *next == '/';
+		at = next + (good ? 1 : 0);
+		return good;
+	};
+	if (!take(place.snapshot) || !take(place.table) || !take(place.rows))
+		return std::nullopt;
+	std::string_view key = {at, (size_t) (end - at)};
+	std::optional<std::string> opened;
+	if (!key.empty() && key[0] == sealed_mark) {
+		opened = seal_.open(key.substr(1));
+		if (!opened)
+			return std::nullopt;
+		key = *opened;
+	}
+	place.key = pg::from_utf8(key);
+	return place;
 }
 
 // The catalog may not know of the last piece: then the stream does.
@@ -193,6 +195,7 @@ bool Backfill::work(core::Lsn end)
 	outlet_.may_wait(true);
 	if (!piece.was_read)
 		return false;
+	decoder_.close_pack();
 	outlet_.flush();
 	record(piece, await_empty_());
 	return true;
@@ -267,6 +270,11 @@ void Backfill::read_rows(TableReader &reader, const catalog::SnapshotTable &tabl
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), most_ms);
 	uint64_t seen = 0, published_before = outlet_.bytes_passed();
 	core::Position position{lsn, last_position_.lsn == lsn ? last_position_.seq : 0};
+	pg::call([&] {
+		pg::enter(
+			[](Backfill *self, Relation relation) { self->hides_key_ = self->decoder_.hides_reading_key(relation); },
+			this, reader.relation());
+	});
 	begin_filter(reader.relation());
 	while ((piece.is_end_of_table = !reader.next()) == false) {
 		bool is_last = ++seen >= most_rows || outlet_.bytes_passed() - published_before > most_bytes ||
@@ -356,7 +364,7 @@ Oid Backfill::present_table() const
 	return next_->tables[Min(ordinal, next_->tables.size() - 1)].relation;
 }
 
-void Backfill::publish(TableReader &reader, std::string_view key, core::Position position, uint64_t rows)
+void Backfill::append_place(std::string_view key, uint64_t rows)
 {
 	place_.clear();
 	core::append_json_integer(place_, next_->id);
@@ -367,9 +375,20 @@ void Backfill::publish(TableReader &reader, std::string_view key, core::Position
 	place_.append('/');
 	size_t start = place_.size();
 	place_.append(key);
+	pg::call([&] { convert_to_utf8(place_, start, BadBytes::keep); });
+	if (!hides_key_ || key.empty() || key == table_done)
+		return;
+	std::string plain(place_.view(start));
+	place_.truncate(start);
+	place_.append(sealed_mark);
+	seal_.append(place_, plain);
+}
+
+void Backfill::publish(TableReader &reader, std::string_view key, core::Position position, uint64_t rows)
+{
+	append_place(key, rows);
 	RowImage row = reader.row();
 	pg::call([&] {
-		convert_to_utf8(place_, start, BadBytes::keep);
 		pg::enter([](Backfill *self, Relation relation, const RowImage *image,
 					 core::Position p) { self->decoder_.snapshot_row(relation, *image, p, self->place_.view()); },
 				  this, reader.relation(), &row, position);

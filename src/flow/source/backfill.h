@@ -8,6 +8,7 @@
 // its place in a header, so that the end of the stream tells a new worker where to go on.
 #pragma once
 #include "catalog/snapshots.h"
+#include "core/flow/seal.h"
 #include "flow/source/decoder.h"
 #include "flow/source/outlet.h"
 #include "flow/source/table_reader.h"
@@ -26,7 +27,8 @@ namespace pgbraid::flow {
 class Backfill {
 public:
 	// `await_empty` returns when all that was handed over is acknowledged, with the sequence of the stream then.
-	Backfill(int64 flow, std::string publication, Decoder &decoder, Outlet &outlet,
+	// `secret`: keys that the stream must not show are sealed with it.
+	Backfill(int64 flow, std::string publication, const std::string &secret, Decoder &decoder, Outlet &outlet,
 			 std::function<uint64_t()> await_empty);
 
 	// Reads from the catalog what there is to do. `place` is what the last message of the stream says, if it is a row
@@ -54,6 +56,12 @@ public:
 	bool begin(); // false when it has to wait for somebody
 
 private:
+	struct Place {
+		int64 snapshot = 0;
+		Oid table = InvalidOid;
+		uint64_t rows = 0; // so far
+		std::string key;
+	};
 	struct Piece {
 		bool was_read = false; // else it was not possible at this moment
 		bool is_end_of_table = false;
@@ -71,6 +79,8 @@ private:
 	void read_rows(TableReader &reader, const catalog::SnapshotTable &table, core::Lsn lsn, Piece &piece);
 	bool belongs(const TableReader &reader, const catalog::SnapshotTable &table) const;
 	bool passes_filter(TableReader &reader);
+	std::optional<Place> parse_place(std::string_view text) const;
+	void append_place(std::string_view key, uint64_t rows);
 	void publish(TableReader &reader, std::string_view key, core::Position position, uint64_t rows);
 	Oid present_table() const;
 	bool all_read() const noexcept { return next_->place.ordinal >= (int64) next_->tables.size(); }
@@ -80,6 +90,7 @@ private:
 
 	int64 flow_;
 	std::string publication_;
+	core::Seal seal_;
 	Decoder &decoder_;
 	Outlet &outlet_;
 	std::function<uint64_t()> await_empty_;
@@ -89,6 +100,7 @@ private:
 	core::Lsn all_read_at_ = 0;	  // end of WAL when the last row was read: until then, rows may have moved unseen
 	ExprState *filter_ = nullptr; // of the table being read, within a piece
 	ExprContext *filter_context_ = nullptr;
+	bool hides_key_ = false; // the stream must not show the keys of the table being read
 	core::Bytes place_;
 };
 

@@ -13,9 +13,10 @@ namespace pgbraid::flow {
 struct Contract {
 	bool published;
 	PublicationActions actions;
-	Oid published_as;	// the relation itself, or its ancestor in a partition tree
-	Bitmapset *columns; // of published_as; null: all
-	const char *filter; // the WHERE as an expression tree in text; null: none
+	Oid published_as;				  // the relation itself, or its ancestor in a partition tree
+	Bitmapset *columns;				  // of published_as; null: all
+	const char *filter;				  // the WHERE as an expression tree in text; null: none
+	const char *own_filter = nullptr; // of the flow, as SQL; null: none
 	bool generated_columns;
 };
 

@@ -88,9 +88,9 @@ void Decoder::register_callbacks(OutputPluginCallbacks *callbacks)
 				  relation, change);
 	};
 	callbacks->truncate_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, int count, Relation *relations,
-								ReorderBufferChange *) {
-		pg::enter([](ReorderBufferTXN *t, int n, Relation *r) { active->truncate(t, n, r); }, transaction, count,
-				  relations);
+								ReorderBufferChange *change) {
+		pg::enter([](ReorderBufferTXN *t, int n, Relation *r, XLogRecPtr lsn) { active->truncate(t, n, r, lsn); },
+				  transaction, count, relations, change->lsn);
 	};
 	callbacks->message_cb = [](LogicalDecodingContext *, ReorderBufferTXN *, XLogRecPtr, bool transactional,
 							   const char *, Size, const char *) {
@@ -118,6 +118,7 @@ void Decoder::commit(ReorderBufferTXN *transaction)
 {
 	recent_commits_.note(transaction->xid);
 	counters_.last_commit = transaction->end_lsn;
+	close_pack();
 	outlet_.commit(transaction->end_lsn);
 }
 
@@ -211,6 +212,7 @@ void Decoder::change(ReorderBufferTXN *transaction, Relation relation, ReorderBu
 						   .position = position,
 						   .after = take_apart(relation, pg::tuple(change->data.tp.newtuple), new_row),
 						   .before = take_apart(relation, pg::tuple(change->data.tp.oldtuple), old_row),
+						   .record_lsn = change->lsn,
 						   .snapshot = {}});
 }
 
@@ -224,7 +226,7 @@ void Decoder::filter_and_emit(const RelationPlan &plan, Change change)
 		counters_.filtered++;
 }
 
-void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relations)
+void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relations, core::Lsn record_lsn)
 {
 	for (int i = 0; i < count; i++) {
 		core::Position position;
@@ -234,8 +236,12 @@ void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relat
 		// Where the root of a partition tree stands for its leaves, emptying a leaf is not emptying the root.
 		bool stands_for_itself = plan.published_as == RelationGetRelid(relations[i]);
 		if (stands_for_itself && is_published(plan, Operation::truncate))
-			emit(plan,
-				 {.operation = Operation::truncate, .position = position, .after = {}, .before = {}, .snapshot = {}});
+			emit(plan, {.operation = Operation::truncate,
+						.position = position,
+						.after = {},
+						.before = {},
+						.record_lsn = record_lsn,
+						.snapshot = {}});
 		else
 			counters_.filtered++;
 	}

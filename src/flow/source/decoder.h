@@ -47,12 +47,18 @@ public:
 	RecentCommits &recent_commits() noexcept { return recent_commits_; }
 	MovedRows &moved_rows() noexcept { return moved_rows_; }
 
+	// Does the stream not show the key by which rows of the table are read?
+	bool hides_reading_key(Relation relation) { return plan_of(relation).hides_reading_key; }
+
+	// Makes a message of the rows that wait for more: at the end of each piece, before the outlet is flushed.
+	void close_pack() { encoder_.close_pack(outlet_.batch()); }
+
 	static void register_callbacks(OutputPluginCallbacks *callbacks);
 
 private:
 	void begin(ReorderBufferTXN *transaction);
 	void change(ReorderBufferTXN *transaction, Relation relation, ReorderBufferChange *change);
-	void truncate(ReorderBufferTXN *transaction, int count, Relation *relations);
+	void truncate(ReorderBufferTXN *transaction, int count, Relation *relations, core::Lsn record_lsn);
 	void commit(ReorderBufferTXN *transaction);
 
 	RelationPlan &plan_of(Relation relation);

@@ -1,102 +1,69 @@
 #include "flow/source/encoder.h"
 
 #include "core/flow/json.h"
-#include "pg/compat.h"
 
 namespace pgbraid::flow {
 
 namespace {
 
 using core::Bytes;
+using core::Pack;
 
-// A value that the server did not log because it is stored out of line and did not change.
-bool is_unchanged(const ColumnPlan &column, const RowImage &row)
+// Room for headers: ours, those of CloudEvents, and what the publisher adds.
+constexpr std::size_t headers_size = 4096;
+
+// As Debezium calls them.
+char code_of(Operation operation)
 {
-	return !row.is_from_table && !row.nulls[column.index] && column.type->is_varlena &&
-		   VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(row.values[column.index]));
+	static constexpr char codes[] = {'r', 'c', 'u', 'd', 't'};
+	return codes[static_cast<int>(operation)];
 }
 
-// An object of the columns that `wanted` picks. Returns how many had to be left out because they are unchanged.
-template <typename Wanted>
-int append_object(Bytes &to, const RelationPlan &plan, const RowImage &row, const RowImage &other, Wanted wanted)
+// Is the operation told by a header, and so the same for all rows of a message?
+bool has_operation_header(Format format)
 {
-	int unchanged = 0;
-	char separator = '{';
-	for (int i = 0; i < plan.column_count; i++) {
-		const ColumnPlan &column = plan.columns[i];
-		if (!wanted(column))
-			continue;
-		const RowImage *source = row_with(column, row, other);
-		if (source == nullptr) {
-			unchanged++;
-			continue;
-		}
-		to.append(separator);
-		separator = ',';
-		to.append(column.label);
-		if (source->nulls[column.index])
-			to.append("null");
-		else
-			append_value(to, column.type, source->values[column.index]);
-	}
-	to.append(separator == '{' ? "{}" : "}");
-	return unchanged;
+	return format == Format::rows || format == Format::cloudevents;
 }
 
-void append_unchanged_names(Bytes &to, const RelationPlan &plan, const Change &change)
+std::string_view keep(MemoryContext memory, std::string_view text)
 {
-	char separator = '[';
-	to.append(",\"unchanged\":");
-	for (int i = 0; i < plan.column_count; i++) {
-		const ColumnPlan &column = plan.columns[i];
-		if (row_with(column, change.after, change.before) != nullptr)
-			continue;
-		to.append(separator);
-		separator = ',';
-		core::append_json_string(to, column.name);
-	}
-	to.append(']');
-}
-
-constexpr auto every_column = [](const ColumnPlan &) { return true; };
-constexpr auto key_columns = [](const ColumnPlan &column) { return column.in_key; };
-constexpr auto identity_columns = [](const ColumnPlan &column) { return column.in_identity; };
-
-void append_rows(Bytes &to, const RelationPlan &plan, const Change &change)
-{
-	to.append('[');
-	if (change.after.values != nullptr)
-		append_object(to, plan, change.after, change.before, every_column);
-	else if (change.before.values != nullptr)
-		append_object(to, plan, change.before, {}, identity_columns);
-	to.append(']');
+	auto *copy = static_cast<char *>(MemoryContextAlloc(memory, text.size() + 1));
+	memcpy(copy, text.data(), text.size());
+	return {copy, text.size()};
 }
 
 } // namespace
 
-const RowImage *row_with(const ColumnPlan &column, const RowImage &row, const RowImage &other)
+Format format_named(std::string_view name)
 {
-	if (!is_unchanged(column, row))
-		return &row;
-	if (other.values != nullptr && column.in_identity && !is_unchanged(column, other))
-		return &other;
-	return nullptr;
+	return name == "rows"		   ? Format::rows
+		   : name == "debezium"	   ? Format::debezium
+		   : name == "cloudevents" ? Format::cloudevents
+								   : Format::json;
 }
 
-const char *name_of(Operation operation)
+Encoder::Encoder(EncoderOptions options)
+	: format_(options.format), template_(std::move(options.subject)), database_(std::move(options.database)),
+	  history_(std::move(options.history)), debezium_(PGBRAID_VERSION, options.flow, database_),
+	  cloudevents_(history_.system, database_, options.flow, options.rows_per_message > 1),
+	  pack_(format_ == Format::rows ? Pack::Layout::array : Pack::Layout::lines, options.rows_per_message)
 {
-	static constexpr const char *names[] = {"snapshot", "insert", "update", "delete", "truncate"};
-	return names[static_cast<int>(operation)];
 }
 
-Encoder::Encoder(Format format, core::SubjectTemplate subject, std::string database, core::History history)
-	: format_(format), template_(std::move(subject)), database_(std::move(database)), history_(std::move(history))
+void Encoder::limit_messages(std::size_t most_bytes) noexcept
 {
+	std::size_t room = most_bytes > headers_size ? most_bytes - headers_size : 0;
+	pack_.limit_bytes(most_bytes == 0 ? Pack::default_most_bytes : std::min(room, Pack::default_most_bytes));
 }
 
 void Encoder::start_transaction(core::Lsn commit_lsn, TransactionId xid, TimestampTz commit_time)
 {
-	transaction_.start(commit_lsn, xid, commit_time);
+	switch (format_) {
+		case Format::json: return transaction_.start(commit_lsn, xid, commit_time);
+		case Format::debezium: return debezium_.start(commit_lsn, xid, commit_time);
+		case Format::cloudevents: return cloudevents_.start(commit_time);
+		case Format::rows: return;
+	}
 }
 
 std::string_view Encoder::prepare(RelationPlan &plan)
@@ -105,10 +72,11 @@ std::string_view Encoder::prepare(RelationPlan &plan)
 		subject_.clear();
 		template_.render(subject_,
 						 {.database = database_, .schema = plan.schema, .table = plan.table, .op = {}, .key = {}});
-		auto *copy = static_cast<char *>(MemoryContextAlloc(plan.memory, subject_.size()));
-		memcpy(copy, subject_.data(), subject_.size());
-		plan.subject = {copy, subject_.size()};
+		plan.subject = keep(plan.memory, subject_.view());
 	}
+	headers_.clear();
+	core::append_cloudevent_subject(headers_, plan.schema, plan.table);
+	plan.header = keep(plan.memory, headers_.view());
 	pattern_ =
 		template_.pattern({.database = database_, .schema = plan.schema, .table = plan.table, .op = {}, .key = {}});
 	return pattern_;
@@ -129,7 +97,7 @@ std::string_view Encoder::subject_of(const RelationPlan &plan, const Change &cha
 		if (!is_first)
 			key_.append(',');
 		is_first = false;
-		append_plain(key_, column.type, source->values[column.index]);
+		append_text(key_, column, source->values[column.index]);
 	}
 	convert_to_utf8(key_, 0, BadBytes::keep);
 	subject_.clear();
@@ -141,53 +109,97 @@ std::string_view Encoder::subject_of(const RelationPlan &plan, const Change &cha
 	return subject_.view();
 }
 
-// Where the payload does not name the operation, a header does. A row of a snapshot says how far that has come.
-std::string_view Encoder::headers_of(const Change &change)
+// What all rows of a message share.
+std::string_view Encoder::headers_of(const RelationPlan &plan, Operation operation)
 {
 	headers_.clear();
 	if (format_ == Format::rows) {
 		headers_.append("Pgbraid-Op: ");
-		headers_.append(name_of(change.operation));
+		headers_.append(name_of(operation));
 		headers_.append("\r\n");
 	}
-	if (!change.snapshot.empty()) {
-		headers_.append("Pgbraid-Snapshot: ");
-		headers_.append(change.snapshot);
-		headers_.append("\r\n");
-	}
+	if (format_ == Format::cloudevents)
+		cloudevents_.append_headers(headers_, name_of(operation), plan.header);
 	return headers_.empty() ? std::string_view() : headers_.view();
 }
 
-void Encoder::append_json(Bytes &to, const RelationPlan &plan, const Change &change)
+// What depends on the last row of a message. A row of a snapshot says how far that has come.
+std::string_view Encoder::last_headers_of(core::Position position, std::string_view snapshot)
 {
-	core::append_event_head(to, name_of(change.operation), plan.frame, transaction_, change.position.seq);
-	const RowImage &row = change.after.values ? change.after : change.before;
-	if (plan.has_key && row.values != nullptr) {
-		to.append(",\"key\":");
-		append_object(to, plan, row, change.before, key_columns);
+	last_headers_.clear();
+	if (!snapshot.empty()) {
+		last_headers_.append("Pgbraid-Snapshot: ");
+		last_headers_.append(snapshot);
+		last_headers_.append("\r\n");
 	}
-	if (change.after.values != nullptr) {
-		to.append(",\"after\":");
-		if (append_object(to, plan, change.after, change.before, every_column) > 0)
-			append_unchanged_names(to, plan, change);
+	if (format_ == Format::cloudevents)
+		core::append_cloudevent_id(last_headers_, history_, position);
+	return last_headers_.empty() ? std::string_view() : last_headers_.view();
+}
+
+// Of one change; format rows leaves the brackets of its array to the caller.
+void Encoder::append_payload(Bytes &to, const RelationPlan &plan, const Change &change)
+{
+	size_t start = to.size();
+	switch (format_) {
+		case Format::json:
+			core::append_event_head(to, name_of(change.operation), plan.frame, transaction_, change.position.seq);
+			append_key_and_rows(to, plan, change);
+			to.append('}');
+			break;
+		case Format::rows: append_row(to, plan, change); break;
+		case Format::debezium:
+			to.append('{');
+			append_before_and_after(to, plan, change);
+			debezium_.append_source(to, change.operation == Operation::snapshot, plan.frame,
+									change.record_lsn != 0 ? change.record_lsn : change.position.lsn);
+			debezium_.append_end(to, code_of(change.operation));
+			break;
+		case Format::cloudevents:
+			to.append("{\"op\":\"");
+			to.append(name_of(change.operation));
+			to.append('"');
+			append_key_and_rows(to, plan, change);
+			to.append('}');
+			break;
 	}
-	if (change.before.values != nullptr && change.operation != Operation::insert) {
-		to.append(",\"before\":");
-		append_object(to, plan, change.before, {}, identity_columns);
-	}
-	to.append('}');
+	convert_to_utf8(to, start);
 }
 
 void Encoder::append(core::Batch &batch, const RelationPlan &plan, const Change &change)
 {
-	batch.begin(subject_of(plan, change), history_, change.position, headers_of(change));
-	size_t start = batch.payload().size();
+	std::string_view subject = subject_of(plan, change);
+	if (pack_.most_rows() > 1 && change.operation != Operation::truncate)
+		return append_to_pack(batch, plan, change, subject);
+	close_pack(batch);
+	headers_of(plan, change.operation);
+	headers_.append(last_headers_of(change.position, change.snapshot));
+	batch.begin(subject, history_, change.position, headers_.empty() ? std::string_view() : headers_.view());
 	if (format_ == Format::rows)
-		append_rows(batch.payload(), plan, change);
-	else
-		append_json(batch.payload(), plan, change);
-	convert_to_utf8(batch.payload(), start);
+		batch.payload().append('[');
+	append_payload(batch.payload(), plan, change);
+	if (format_ == Format::rows)
+		batch.payload().append(']');
 	batch.end();
+}
+
+void Encoder::append_to_pack(core::Batch &batch, const RelationPlan &plan, const Change &change,
+							 std::string_view subject)
+{
+	Pack::Kind kind = {subject, plan.frame, has_operation_header(format_) ? static_cast<int>(change.operation) : 0};
+	if (!pack_.takes(kind)) {
+		close_pack(batch);
+		pack_.open(kind, headers_of(plan, change.operation));
+	}
+	append_payload(pack_.begin_row(), plan, change);
+	if (pack_.end_row(change.position, change.snapshot))
+		pack_.take(batch, history_, last_headers_of(pack_.position(), pack_.place()));
+}
+
+void Encoder::close_pack(core::Batch &batch)
+{
+	if (!pack_.empty())
+		pack_.take(batch, history_, last_headers_of(pack_.position(), pack_.place()));
 }
 
 } // namespace pgbraid::flow

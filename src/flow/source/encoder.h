@@ -1,39 +1,30 @@
 // Turns the rows of a change into messages of a batch, in the format of the flow.
 #pragma once
 #include "core/flow/batch.h"
+#include "core/flow/cloudevents.h"
+#include "core/flow/debezium.h"
 #include "core/flow/event.h"
+#include "core/flow/pack.h"
 #include "core/flow/subject.h"
-#include "flow/source/relation.h"
+#include "flow/source/payload.h"
 
 namespace pgbraid::flow {
 
-enum class Format { json, rows };
+enum class Format { json, rows, debezium, cloudevents };
+Format format_named(std::string_view name);
 
-enum class Operation { snapshot, insert, update, remove, truncate };
-const char *name_of(Operation operation);
-
-// A row taken apart: values and nulls by stored column. `values` null: there is no such row.
-struct RowImage {
-	const Datum *values = nullptr;
-	const bool *nulls = nullptr;
-	bool is_from_table = false; // values stored out of line can be read; those in WAL that are unchanged can not
+// Names in UTF-8.
+struct EncoderOptions {
+	Format format;
+	core::SubjectTemplate subject;
+	std::string database, flow;
+	core::History history;
+	std::size_t rows_per_message;
 };
-
-struct Change {
-	Operation operation;
-	core::Position position;
-	RowImage after, before;			// an insert may have a `before`, to take unchanged values from
-	std::string_view snapshot = {}; // where the snapshot stands that the row is of
-};
-
-// The row that has the column's value: `row`, or `other` (the old row) where `row` leaves it out as unchanged; null
-// where neither has it.
-const RowImage *row_with(const ColumnPlan &column, const RowImage &row, const RowImage &other);
 
 class Encoder {
 public:
-	// `database` in UTF-8.
-	Encoder(Format format, core::SubjectTemplate subject, std::string database, core::History history);
+	explicit Encoder(EncoderOptions options);
 
 	void start_transaction(core::Lsn commit_lsn, TransactionId xid, TimestampTz commit_time);
 
@@ -41,20 +32,33 @@ public:
 	// valid until the next call.
 	std::string_view prepare(RelationPlan &plan);
 
-	// Appends one message. After an ereport the batch holds half a message: it is of no more use.
+	// Appends one message, or adds the row to the pack that is open, which may make a message of it or of what came
+	// before it. After an ereport the batch holds half a message: it is of no more use.
 	void append(core::Batch &batch, const RelationPlan &plan, const Change &change);
 
+	// Makes a message of the rows that wait for more of their kind. To be called at the end of each transaction (and of
+	// each chunk of a snapshot), before the batch is told of it, and before any message that is not made by append().
+	void close_pack(core::Batch &batch);
+
+	// What the NATS server takes in one message, headers included; 0: not known.
+	void limit_messages(std::size_t most_bytes) noexcept;
+
 private:
+	void append_to_pack(core::Batch &batch, const RelationPlan &plan, const Change &change, std::string_view subject);
 	std::string_view subject_of(const RelationPlan &plan, const Change &change);
-	std::string_view headers_of(const Change &change);
-	void append_json(core::Bytes &to, const RelationPlan &plan, const Change &change);
+	std::string_view headers_of(const RelationPlan &plan, Operation operation);
+	std::string_view last_headers_of(core::Position position, std::string_view snapshot);
+	void append_payload(core::Bytes &to, const RelationPlan &plan, const Change &change);
 
 	Format format_;
 	core::SubjectTemplate template_;
 	std::string database_;
 	core::History history_;
 	core::TransactionFrame transaction_;
-	core::Bytes subject_, key_, headers_; // members, since an ereport would skip the destructors of locals
+	core::DebeziumFrame debezium_;
+	core::CloudEventFrame cloudevents_;
+	core::Pack pack_;
+	core::Bytes subject_, key_, headers_, last_headers_; // members, since an ereport would skip destructors of locals
 	std::string pattern_;
 };
 

@@ -34,6 +34,7 @@ constexpr Option options[] = {
 	{"tls_ca", &ConnectionOptions::tls_ca, true},
 	{"tls_cert", &ConnectionOptions::tls_cert, true},
 	{"tls_key", &ConnectionOptions::tls_key, true},
+	{"mask_key", nullptr, false}, // nothing to do with the connection
 };
 
 void set(ConnectionOptions &connection, std::string_view name, const std::string &value)
@@ -41,7 +42,7 @@ void set(ConnectionOptions &connection, std::string_view name, const std::string
 	if (name == "url")
 		connection.urls = pg::take(nats::parse_urls(value));
 	for (const Option &option : options)
-		if (name == option.name)
+		if (name == option.name && option.member != nullptr)
 			connection.*option.member = value;
 }
 
@@ -74,7 +75,8 @@ void check_mapping_option(const std::string &name, const std::string &value)
 	}
 	refuse(
 		"invalid option \"" + name + "\"",
-		"Options of a user mapping are user, password, token, creds_file, nkey_seed_file, tls_ca, tls_cert, tls_key.");
+		"Options of a user mapping are user, password, token, creds_file, nkey_seed_file, tls_ca, tls_cert, tls_key, "
+		"mask_key.");
 }
 
 void check_option(Oid catalog, const std::string &name, const std::string &value)
@@ -114,6 +116,16 @@ ConnectionOptions connection_options(const std::string &server, Oid user)
 		refuse("server \"" + server + "\" has no option url",
 			   "ALTER SERVER " + identifier(server) + " OPTIONS (ADD url 'nats://host:4222');", "HV00J");
 	return connection;
+}
+
+std::string mask_key(const std::string &server, Oid user)
+{
+	std::string key;
+	pg::spi::each(select_options, {pg::spi::text(server), pg::spi::oid(user)}, [&](const pg::spi::Row &row) {
+		if (row.text(1) == "mask_key")
+			key = row.text(2);
+	});
+	return key;
 }
 
 } // namespace pgbraid::flow

@@ -11,4 +11,7 @@ namespace pgbraid::flow {
 // Throws 42704 with a hint for a server that does not exist.
 nats::ConnectionOptions connection_options(const std::string &server, Oid user);
 
+// The option mask_key of the same user mapping, which the masks of flows are made with; empty if it has none.
+std::string mask_key(const std::string &server, Oid user);
+
 } // namespace pgbraid::flow

@@ -22,6 +22,7 @@ extern "C" {
 #include "utils/timestamp.h"
 }
 
+#include <algorithm>
 #include <sys/eventfd.h>
 #include <system_error>
 
@@ -101,6 +102,21 @@ nats::ConnectionOptions look_up_connection(const catalog::Flow &flow, const std:
 	return connection;
 }
 
+// Empty where no column is hashed.
+std::string look_up_mask_key(const catalog::Flow &flow)
+{
+	bool is_needed = std::any_of(flow.columns.begin(), flow.columns.end(),
+								 [](const catalog::ColumnRule &rule) { return rule.mask == "hash"; });
+	if (!is_needed)
+		return {};
+	std::string key = mask_key(flow.server, flow.owner);
+	if (key.empty())
+		throw pg::Failure({.sqlstate = "HV00D",
+						   .message = "a column is masked by hash, but there is no mask_key",
+						   .hint = "ALTER USER MAPPING ... SERVER ... OPTIONS (ADD mask_key '...');"});
+	return key;
+}
+
 nats::PublisherOptions publisher_options(const catalog::Flow &flow, const std::string &database,
 										 const catalog::Progress &progress)
 {
@@ -147,11 +163,25 @@ Session::Session(catalog::Flow flow)
 	  touched_(pg_atomic_read_u32(&worker::self().touched))
 {
 	current = this;
+	std::string name; // conversion needs a transaction
+	pg::in_transaction("looking up the mask key", [&] {
+		mask_key_ = look_up_mask_key(flow_);
+		name = pg::to_utf8(flow_.name);
+	});
+	if (!mask_key_.empty())
+		hmac_.emplace(mask_key_);
 	plans_.emplace(PlanOptions{.publication = flow_.publication.c_str(),
 							   .own_publication = flow_.owns_publication,
-							   .sort_columns = flow_.format == "rows"});
-	encoder_.emplace(flow_.format == "rows" ? Format::rows : Format::json, subject_template(flow_), database_,
-					 history_of(progress_));
+							   .sort_columns = flow_.format == "rows",
+							   .rules = &flow_.columns,
+							   .filters = &flow_.filters,
+							   .hmac = hmac_ ? &*hmac_ : nullptr});
+	encoder_.emplace(EncoderOptions{.format = format_named(flow_.format),
+									.subject = subject_template(flow_),
+									.database = database_,
+									.flow = std::move(name),
+									.history = history_of(progress_),
+									.rows_per_message = (std::size_t) flow_.rows_per_message});
 }
 
 Session::~Session()
@@ -287,7 +317,8 @@ void Session::start_decoding(const core::Resumption &found)
 	const core::StreamTail tail = *publisher_.progress().tail;
 	found_ = {.lsn = 0, .sequence = tail.sequence, .position = found.after};
 	decoder_.emplace(*encoder_, *plans_, outlet_, found.after);
-	backfill_.emplace(flow_.id, flow_.publication, *decoder_, outlet_, [this] { return await_empty(); });
+	backfill_.emplace(flow_.id, flow_.publication, load_progress(flow_.id).secret, *decoder_, outlet_,
+					  [this] { return await_empty(); });
 	backfill_->load();
 	if (backfill_->must_begin())
 		(void) backfill_->begin();
@@ -400,8 +431,9 @@ bool Session::server_differs()
 	if (IsTransactionState())
 		return !report_.is_healthy();
 	server_changed = false;
-	return connection_ !=
-		   pg::in_transaction("looking up the NATS server", [&] { return look_up_connection(flow_, database_); });
+	return pg::in_transaction("looking up the NATS server", [&] {
+		return connection_ != look_up_connection(flow_, database_) || mask_key_ != look_up_mask_key(flow_);
+	});
 }
 
 // All that is not decoding. Never blocks.
@@ -410,6 +442,7 @@ void Session::service()
 	pg::call([] { pg::check_interrupts(); });
 	nats::Publisher::Progress progress = publisher_.progress();
 	check_publisher(progress);
+	encoder_->limit_messages(progress.max_payload);
 	report_.publishing(progress);
 	if (decoder_)
 		report_.decoding(decoder_->counters(), outlet_.committed());

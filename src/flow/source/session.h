@@ -62,6 +62,8 @@ private:
 	nats::Publisher publisher_;
 	Outlet outlet_;
 	Report report_;
+	std::string mask_key_; // that the masks are made with
+	std::optional<core::Hmac> hmac_;
 	std::optional<Encoder> encoder_;
 	std::optional<RelationPlans> plans_;
 	std::optional<Decoder> decoder_;

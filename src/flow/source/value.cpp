@@ -232,12 +232,12 @@ void append_value(Bytes &to, TypePlan *plan, Datum value)
 	}
 }
 
-void append_plain(Bytes &to, const TypePlan *plan, Datum value)
+void append_plain(Bytes &to, FmgrInfo *output, const TypePlan *plan, Datum value)
 {
-	Oid function;
-	bool is_varlena;
-	getTypeOutputInfo(plan->type, &function, &is_varlena);
-	to.append(OidOutputFunctionCall(function, value));
+	if (plan->shape == Shape::text)
+		to.append(text_of(value));
+	else
+		to.append(OutputFunctionCall(output, value));
 }
 
 // JSON's own characters are ASCII, which every server encoding includes: so a whole document converts as one string.

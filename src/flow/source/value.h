@@ -44,7 +44,7 @@ TypePlan *plan_type(Oid type);
 void append_value(core::Bytes &to, TypePlan *plan, Datum value);
 
 // The value as its type's output function prints it, without quotes.
-void append_plain(core::Bytes &to, const TypePlan *plan, Datum value);
+void append_plain(core::Bytes &to, FmgrInfo *output, const TypePlan *plan, Datum value);
 
 // JSON is UTF-8: converts what was appended since `from` out of the database's encoding. In SQL_ASCII, which promises
 // nothing, what is not UTF-8 becomes U+FFFD; or stays, for names that a subject will escape byte by byte.
