@@ -1,8 +1,12 @@
 // The callbacks of our output plugin: what PostgreSQL calls for each transaction and change that a slot gives.
 #pragma once
+#include "core/flow/oversize.h"
+#include "flow/source/announcer.h"
+#include "flow/source/dead_letters.h"
 #include "flow/source/encoder.h"
 #include "flow/source/outlet.h"
 #include "flow/source/relation.h"
+#include "flow/source/schema_log.h"
 
 extern "C" {
 #include "replication/output_plugin.h"
@@ -20,8 +24,20 @@ public:
 		TimestampTz last_commit_time = 0;
 	};
 
+	struct Parts {
+		int64 flow;
+		const core::History &history;
+		Encoder &encoder;
+		RelationPlans &plans;
+		Outlet &outlet;
+		Announcer &announcer;
+		SchemaLog &schemas;
+		core::Oversize &oversize;
+		DeadLetters &letters;
+	};
+
 	// Events up to and including `after` are already in the stream.
-	Decoder(Encoder &encoder, RelationPlans &plans, Outlet &outlet, core::Position after);
+	Decoder(const Parts &parts, core::Position after);
 	~Decoder();
 
 	// Among what the slot gives is the event at that position, if the slot has not been confirmed beyond it. Where it
@@ -37,6 +53,9 @@ public:
 
 	const Counters &counters() const noexcept { return counters_; }
 
+	// To be called after each record of WAL: what was published outside of any transaction could not wait for room.
+	void record_read();
+
 	// For the initial snapshot, which has the same way out: one row of an open table.
 	void snapshot_row(Relation relation, const RowImage &row, core::Position position);
 
@@ -46,24 +65,40 @@ private:
 	void begin(ReorderBufferTXN *transaction);
 	void change(ReorderBufferTXN *transaction, Relation relation, ReorderBufferChange *change);
 	void truncate(ReorderBufferTXN *transaction, int count, Relation *relations);
+	void message(ReorderBufferTXN *transaction, const LogicalMessage &given);
+	void message_ends_at(core::Lsn end_lsn) noexcept;
 	void commit(ReorderBufferTXN *transaction);
 
 	RelationPlan &plan_of(Relation relation);
 	RowImage take_apart(Relation relation, HeapTuple tuple, int which);
-	bool next_position(ReorderBufferTXN *transaction, core::Position *position);
-	void filter_and_emit(const RelationPlan &plan, Change change);
+	void stand_at(core::Position position) noexcept;
+	void stand_at_next(ReorderBufferTXN *transaction) noexcept;
+	bool is_stored() const noexcept { return position_ <= after_; }
+	bool is_of_interest(const RelationPlan &plan) const noexcept;
+	void redrive(const RowImage &row);
+	void filter_and_deliver(RelationPlan &plan, Relation relation, Change change);
+	void deliver(RelationPlan &plan, Relation relation, const Change &change);
+	void start_transaction();
+	void announce_transaction();
+	void announce_schema(RelationPlan &plan, Relation relation, const Change &change);
 	void emit(const RelationPlan &plan, const Change &change);
+	template <typename Stub>
+	void settle(const char *op, Stub &&append_stub);
+	void filtered(const RelationPlan &plan) noexcept;
 
-	Encoder &encoder_;
-	RelationPlans &plans_;
-	Outlet &outlet_;
-	core::Position after_;
+	Parts parts_;
+	core::Position after_, position_; // what the stream has; where we are
 	bool expects_position_ = false;
 	uint64_t seq_ = 0;
-	bool started_ = false; // the transaction has been announced to the encoder
+	ReorderBufferTXN *transaction_ = nullptr; // null for a snapshot and between transactions
+	bool is_started_ = false;				  // encoder and announcer know of the transaction
+	bool is_begun_ = false;					  // and the stream knows
+	uint64_t events_ = 0;					  // of the transaction, those that the stream had included
+	bool has_unsettled_ = false;			  // something was published outside of a transaction
 	MemoryContext row_context_;
 	Datum *values_[2] = {}; // new and old row, room for every column of the widest table
 	bool *nulls_[2] = {};
+	core::Bytes headers_, subject_; // members, since an ereport would skip the destructors of locals
 	Counters counters_;
 };
 

@@ -173,6 +173,46 @@ void Encoder::append_json(Bytes &to, const RelationPlan &plan, const Change &cha
 	to.append('}');
 }
 
+std::string_view Encoder::subject_of_table(const RelationPlan &plan, const char *op)
+{
+	if (!plan.subject.empty())
+		return plan.subject;
+	subject_.clear();
+	template_.render(subject_,
+					 {.database = database_, .schema = plan.schema, .table = plan.table, .op = op, .key = ""});
+	return subject_.view();
+}
+
+void Encoder::append_stub(core::Batch &batch, const RelationPlan &plan, const Change &change, size_t size,
+						  bool with_key)
+{
+	std::string_view subject = subject_of(plan, change);
+	(void) headers_of(change);
+	headers_.append("Pgbraid-Oversize: ");
+	core::append_json_integer(headers_, (int64) size);
+	headers_.append("\r\n");
+	batch.begin(subject, history_, change.position, headers_.view());
+	Bytes &to = batch.payload();
+	size_t start = to.size();
+	const RowImage &row = change.after.values ? change.after : change.before;
+	bool has_key = with_key && plan.has_key && row.values != nullptr;
+	if (format_ == Format::rows) {
+		to.append('[');
+	} else {
+		core::append_event_head(to, name_of(change.operation), plan.frame, transaction_, change.position.seq);
+		to.append(has_key ? ",\"key\":" : "");
+	}
+	if (has_key)
+		append_object(to, plan, row, change.before, key_columns);
+	if (format_ != Format::rows) {
+		to.append(",\"oversize\":");
+		core::append_json_integer(to, (int64) size);
+	}
+	to.append(format_ == Format::rows ? ']' : '}');
+	convert_to_utf8(to, start);
+	batch.end();
+}
+
 void Encoder::append(core::Batch &batch, const RelationPlan &plan, const Change &change)
 {
 	batch.begin(subject_of(plan, change), history_, change.position, headers_of(change));

@@ -43,6 +43,12 @@ public:
 	// Appends one message. After an ereport the batch holds half a message: it is of no more use.
 	void append(core::Batch &batch, const RelationPlan &plan, const Change &change);
 
+	// In place of one whose payload of `size` bytes is too large: what it is about, and its key if that is wanted.
+	void append_stub(core::Batch &batch, const RelationPlan &plan, const Change &change, size_t size, bool with_key);
+
+	// The subject of what is said of the table itself; valid until the next call.
+	std::string_view subject_of_table(const RelationPlan &plan, const char *op);
+
 private:
 	std::string_view subject_of(const RelationPlan &plan, const Change &change);
 	std::string_view headers_of(const Change &change);

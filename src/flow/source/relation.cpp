@@ -131,7 +131,7 @@ RelationPlan *RelationPlans::make(Relation relation)
 	plan->valid = true;
 	plan->is_ours = strcmp(get_namespace_name(RelationGetNamespace(relation)), "pgbraid") == 0;
 	Contract contract = read_contract(relation, options_.publication, options_.own_publication);
-	if (contract.published) {
+	if (contract.published && !plan->is_ours) {
 		plan->published_as = contract.published_as;
 		plan->inserts = contract.actions.pubinsert;
 		plan->updates = contract.actions.pubupdate;

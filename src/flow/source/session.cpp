@@ -17,6 +17,7 @@ extern "C" {
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 }
@@ -115,9 +116,29 @@ nats::PublisherOptions publisher_options(const catalog::Flow &flow, const std::s
 						  .subjects = subjects_of(flow.publication, subject_template(flow), database),
 						  .replicas = (int) flow.replicas};
 		options.history = history_of(progress, !progress.streaming);
+		Announcer announcer(catalog::read_announcements(flow.id), database, options.history);
+		for (std::string &subject : announcer.subjects())
+			options.stream.subjects.push_back(std::move(subject));
 		options.message_id = flow.message_id;
 		return options;
 	});
+}
+
+SchemaEvents schema_events_of(const std::string &option)
+{
+	return option == "all" ? SchemaEvents::all : option == "none" ? SchemaEvents::none : SchemaEvents::changes;
+}
+
+core::OversizeMode oversize_mode_of(const std::string &option)
+{
+	return option == "stop"			 ? core::OversizeMode::stop
+		   : option == "dead_letter" ? core::OversizeMode::dead_letter
+									 : core::OversizeMode::split;
+}
+
+catalog::Announcements load_announcements(int64 flow)
+{
+	return pg::in_transaction("reading pgbraid.flows", [=] { return catalog::read_announcements(flow); });
 }
 
 catalog::Progress load_progress(int64 flow)
@@ -149,14 +170,39 @@ Session::Session(catalog::Flow flow)
 		  event_fd_),
 	  outlet_(
 		  publisher_, [this] { sleep(1000); }, [this] { service(); }),
-	  configuration_(pg::configuration_generation())
+	  history_(history_of(progress_, !progress_.streaming)),
+	  schema_log_(flow_.id, progress_.generation + (progress_.streaming ? 0 : 1),
+				  schema_events_of(load_announcements(flow_.id).schema_events)),
+	  letters_(flow_.id), configuration_(pg::configuration_generation())
 {
 	current = this;
 	plans_.emplace(PlanOptions{.publication = flow_.publication.c_str(),
 							   .own_publication = flow_.owns_publication,
 							   .sort_columns = flow_.format == "rows"});
 	encoder_.emplace(flow_.format == "rows" ? Format::rows : Format::json, subject_template(flow_), database_,
-					 history_of(progress_, !progress_.streaming));
+					 history_);
+	pg::in_transaction("starting", [this] {
+		catalog::Announcements announcements = catalog::read_announcements(flow_.id);
+		oversize_mode_ = oversize_mode_of(announcements.oversize);
+		announcer_.emplace(std::move(announcements), database_, history_);
+		schema_log_.load();
+	});
+}
+
+// What a message may weigh is known once the publisher has been connected.
+Decoder::Parts Session::parts()
+{
+	nats::Publisher::Progress progress = publisher_.progress();
+	oversize_.emplace(oversize_mode_, history_, progress.max_payload, *progress.tail);
+	return {.flow = flow_.id,
+			.history = history_,
+			.encoder = *encoder_,
+			.plans = *plans_,
+			.outlet = outlet_,
+			.announcer = *announcer_,
+			.schemas = schema_log_,
+			.oversize = *oversize_,
+			.letters = letters_};
 }
 
 Session::~Session()
@@ -170,7 +216,7 @@ void Session::run()
 	set_up_slot();
 	wait_for_stream();
 	check_tail();
-	decoder_.emplace(*encoder_, *plans_, outlet_, stored_position());
+	decoder_.emplace(parts(), stored_position());
 	reader_.emplace(slot_name_, wait_callback);
 	if (stored_position().lsn >= GetFlushRecPtr(nullptr))
 		give_up_lost(restored);
@@ -219,8 +265,11 @@ void Session::make_slot()
 				send_snapshot(lsn);
 		});
 	keep_slot();
-	progress_.streaming = pg::in_transaction("writing pgbraid.flow_progress",
-											 [&] { return catalog::finish_progress(flow_.id, progress_.generation); });
+	progress_.streaming = pg::in_transaction("writing pgbraid.flow_progress", [&] {
+		schema_log_.save();
+		letters_.save();
+		return catalog::finish_progress(flow_.id, progress_.generation);
+	});
 	if (!progress_.streaming)
 		worker::leave(worker::State::stopped); // and begin anew
 }
@@ -228,8 +277,10 @@ void Session::make_slot()
 void Session::send_snapshot(core::Lsn lsn)
 {
 	worker::set_state(worker::State::snapshotting);
-	Decoder decoder(*encoder_, *plans_, outlet_, {});
-	encoder_->start_transaction(lsn, InvalidTransactionId, GetCurrentTimestamp());
+	Decoder decoder(parts(), {});
+	TimestampTz now = GetCurrentTimestamp();
+	encoder_->start_transaction(lsn, InvalidTransactionId, now);
+	announcer_->start_transaction(lsn, InvalidTransactionId, now);
 	publish_snapshot(decoder, flow_.publication, lsn,
 					 [](uint64_t rows) { pg_atomic_write_u64(&worker::self().rows_snapshotted, rows); });
 	outlet_.flush();
@@ -297,6 +348,7 @@ void Session::decode()
 		between_records_ = false;
 		reader_->read();
 		between_records_ = true;
+		decoder_->record_read();
 		if (decoder_->has_missed_position(reader_->end()))
 			give_up_lost(restored);
 	}
@@ -424,6 +476,22 @@ void Session::note_lag(core::Lsn safe)
 		pg_atomic_write_u64(&stored_at, (uint64) GetCurrentTimestamp());
 }
 
+// Saves what must outlive this process before the slot forgets where it came from, and returns what may be confirmed.
+// Tables can't be written while the past is being decoded.
+core::Lsn Session::save_before(core::Lsn safe)
+{
+	core::Lsn unsaved = std::min(schema_log_.unsaved_since(), letters_.unsaved_since());
+	if (unsaved == SchemaLog::nothing)
+		return safe;
+	if (IsTransactionState() || HistoricSnapshotActive())
+		return std::min(safe, unsaved);
+	pg::in_transaction("writing pgbraid.flow_schemas", [this] {
+		schema_log_.save();
+		letters_.save();
+	});
+	return safe;
+}
+
 void Session::confirm(const nats::Publisher::Progress &progress)
 {
 	if (!reader_)
@@ -435,7 +503,7 @@ void Session::confirm(const nats::Publisher::Progress &progress)
 		pg_atomic_write_u64(&entry.acknowledged_lsn, safe);
 		pg::call([&] { ConditionVariableBroadcast(&entry.progress); });
 	}
-	reader_->confirm(safe);
+	reader_->confirm(save_before(safe));
 	if (reader_->confirmed() == saved_ || GetCurrentTimestamp() < next_save_)
 		return;
 	reader_->save();

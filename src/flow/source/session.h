@@ -27,6 +27,8 @@ public:
 private:
 	void set_up_slot();
 	void make_slot();
+	Decoder::Parts parts();
+	core::Lsn save_before(core::Lsn safe);
 	void send_snapshot(core::Lsn lsn);
 	void wait_for_stream();
 	void check_tail();
@@ -55,6 +57,12 @@ private:
 	nats::ConnectionOptions connection_; // that the publisher was made with
 	nats::Publisher publisher_;
 	Outlet outlet_;
+	core::History history_;
+	SchemaLog schema_log_;
+	DeadLetters letters_;
+	core::OversizeMode oversize_mode_ = core::OversizeMode::split;
+	std::optional<core::Oversize> oversize_;
+	std::optional<Announcer> announcer_;
 	std::optional<Encoder> encoder_;
 	std::optional<RelationPlans> plans_;
 	std::optional<Decoder> decoder_;
