@@ -97,6 +97,25 @@ sub until_state
 	return $met;
 }
 
+sub worker_pid
+{
+	my ($self, $flow) = @_;
+	return $self->sql('SELECT pid FROM pgbraid.stat_flow WHERE pid IS NOT NULL AND flow = ' . quoted($flow));
+}
+
+# Kills a flow's worker with -9, so that PostgreSQL starts anew, and waits until it streams again. The log tells when
+# that is over: a psql that connects meanwhile can die before it has read its query, and the test with it.
+sub kill_worker
+{
+	my ($self, $flow) = @_;
+	my $pid = $self->worker_pid($flow);
+	my $offset = -s $self->{node}->logfile;
+	kill 'KILL', $pid or die "there is no worker $pid";
+	$self->{node}->wait_for_log(qr/database system is ready to accept connections/, $offset);
+	return $self->until_sql("SELECT count(*) FROM pgbraid.stat_flow WHERE pid <> $pid AND state = 'streaming' AND flow = "
+		. quoted($flow), '1');
+}
+
 # Everything committed up to now is in the stream, or the file ends.
 sub wait_for
 {

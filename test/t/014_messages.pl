@@ -14,17 +14,6 @@ sub story
 	return join ', ', map { my $e = $_->{event}; $e->{op} . ($e->{op} eq 'message' ? ' ' . ($e->{content} // $e->{content_base64}) : $e->{op} eq 'commit' ? " $e->{events}" : '') } @_;
 }
 
-sub worker_pid { return $braid->sql("SELECT pid FROM pgbraid.stat_flow WHERE flow = 'f' AND pid IS NOT NULL") }
-
-sub kill_worker
-{
-	my $pid = worker_pid();
-	kill 'KILL', $pid;
-	$node->poll_query_until('postgres', 'SELECT true');
-	$braid->until_sql("SELECT count(*) FROM pgbraid.stat_flow WHERE flow = 'f' AND pid <> $pid AND state = 'streaming'", '1');
-	return;
-}
-
 $braid->sql('CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (id int)');
 $braid->sql("SELECT pgflow_create('f', tables => '{t}')");
 $braid->until_state('f', 'streaming');
@@ -46,6 +35,7 @@ $braid->sql("BEGIN; INSERT INTO t VALUES (4); SELECT pg_logical_emit_message(fal
 $braid->sql("BEGIN; INSERT INTO t VALUES (5); SELECT pg_logical_emit_message(false, 'a.b', 'first'); COMMIT");
 @events = $braid->events('f');
 is(story(@events), 'message at once, message first, insert', 'messages that are not transactional');
+is(scalar(grep { $_->{headers}{'Nats-Msg-Id'} eq $events[1]{headers}{'Nats-Msg-Id'} } @events), 1, 'have an id of their own, right before a commit too');
 is($events[1]{subject}, 'pgflow.postgres.message.a%2Eb', 'a prefix can\'t add a token');
 ok(!$events[0]{event}{transactional} && !exists $events[0]{event}{xid}, 'they belong to no transaction');
 
@@ -73,7 +63,7 @@ for my $round (1 .. 4)
 	$braid->sql("DO \$\$ BEGIN FOR i IN 1 .. 300 LOOP
 		PERFORM pg_logical_emit_message(i % 3 = 0, 'app', '$round ' || i);
 		IF i % 50 = 0 THEN INSERT INTO t VALUES ($round * 1000 + i); COMMIT; END IF; END LOOP; END \$\$");
-	kill_worker();
+	$braid->kill_worker('f');
 }
 @events = $braid->events('f');
 my %seen;
@@ -100,7 +90,7 @@ is(join(' ', map { $_->{event}{after}{id} // () } @events), '20 23 24', 'what wa
 
 # A large transaction, killed in the middle: the count is right.
 $braid->sql('INSERT INTO t SELECT generate_series(100000, 140000)');
-kill_worker() for 1 .. 3;
+$braid->kill_worker('f') for 1 .. 3;
 @events = $braid->events('f');
 is(scalar(@events), 40001 + 2, 'a large transaction, killed 3 times: every row once');
 is($events[-1]{event}{events}, 40001, 'and counted right');

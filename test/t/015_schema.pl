@@ -7,23 +7,11 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $braid = Braid->new(conf => "restart_after_crash = on\n");
-my $node = $braid->node;
 
 # "schema 2, insert, update": operations, and of schemas the version.
 sub story
 {
 	return join ', ', map { $_->{event}{op} . ($_->{event}{op} eq 'schema' ? " $_->{event}{version}" : '') } @_;
-}
-
-sub worker_pid { return $braid->sql("SELECT pid FROM pgbraid.stat_flow WHERE flow = 'f' AND pid IS NOT NULL") }
-
-sub kill_worker
-{
-	my $pid = worker_pid();
-	kill 'KILL', $pid;
-	$node->poll_query_until('postgres', 'SELECT true');
-	$braid->until_sql("SELECT count(*) FROM pgbraid.stat_flow WHERE flow = 'f' AND pid <> $pid AND state = 'streaming'", '1');
-	return;
 }
 
 $braid->sql("CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'x')");
@@ -84,7 +72,7 @@ for my $round (1 .. 3)
 	for my $i (1 .. 4)
 	{
 		$braid->sql("ALTER TABLE t ADD k_${round}_$i int; INSERT INTO t (id, a) VALUES (1000 * $round + 10 * $i + 2000, 'k'), (1000 * $round + 10 * $i + 2001, 'k')");
-		kill_worker() if $i % 2;
+		$braid->kill_worker('f') if $i % 2;
 	}
 }
 like(story($braid->events('f')), qr/^(schema \d+, insert, insert(, |$)){12}$/, 'killed with -9: each change is announced once');

@@ -91,10 +91,11 @@ void Decoder::register_callbacks(OutputPluginCallbacks *callbacks)
 		pg::enter([](ReorderBufferTXN *t, int n, Relation *r) { active->truncate(t, n, r); }, transaction, count,
 				  relations);
 	};
-	callbacks->message_cb = [](LogicalDecodingContext *context, ReorderBufferTXN *transaction, XLogRecPtr lsn,
+	callbacks->message_cb = [](LogicalDecodingContext *context, ReorderBufferTXN *transaction, XLogRecPtr,
 							   bool transactional, const char *prefix, Size size, const char *content) {
-		// What is not transactional has its record for its place.
-		LogicalMessage message{prefix, {content, size}, {lsn, 1}, transactional};
+		// What is not transactional has the beginning of its record for its place. (PostgreSQL would say the end, which
+		// may be where the record of a commit begins.)
+		LogicalMessage message{prefix, {content, size}, {context->reader->ReadRecPtr, 1}, transactional};
 		pg::enter([](ReorderBufferTXN *t, const LogicalMessage *m) { active->message(t, *m); }, transaction, &message);
 		if (!transactional)
 			active->message_ends_at(context->reader->EndRecPtr);
