@@ -37,12 +37,81 @@ COMMENT ON COLUMN pgbraid.flows.created_at IS 'when it was created';
 CREATE TABLE pgbraid.flow_progress (
 	flow bigint PRIMARY KEY REFERENCES pgbraid.flows ON DELETE CASCADE,
 	generation bigint NOT NULL,
-	streaming boolean NOT NULL
+	streaming boolean NOT NULL,
+	stream text,
+	first_sequence bigint NOT NULL DEFAULT 0,
+	settled_sequence bigint NOT NULL DEFAULT 0,
+	settled_lsn pg_lsn,
+	settled_seq bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE pgbraid.flow_progress IS 'how far the replication slot of a flow has come; not dumped, since a slot isn''t either';
 COMMENT ON COLUMN pgbraid.flow_progress.flow IS 'number of the flow';
 COMMENT ON COLUMN pgbraid.flow_progress.generation IS 'grows each time the flow begins anew; part of the epoch in message ids';
-COMMENT ON COLUMN pgbraid.flow_progress.streaming IS 'the slot exists and the initial snapshot is out';
+COMMENT ON COLUMN pgbraid.flow_progress.streaming IS 'the slot exists, and is that of this generation';
+COMMENT ON COLUMN pgbraid.flow_progress.stream IS 'servers and stream that the sequences speak of';
+COMMENT ON COLUMN pgbraid.flow_progress.first_sequence IS 'where the stream ended before the flow wrote to it';
+COMMENT ON COLUMN pgbraid.flow_progress.settled_sequence IS 'last message that is older than the durability horizon: the slot need not give it again';
+COMMENT ON COLUMN pgbraid.flow_progress.settled_lsn IS 'commit that this message is of';
+COMMENT ON COLUMN pgbraid.flow_progress.settled_seq IS 'its place in that transaction';
+
+CREATE TABLE pgbraid.flow_snapshots (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	flow bigint NOT NULL REFERENCES pgbraid.flows ON DELETE CASCADE,
+	initial boolean NOT NULL DEFAULT false,
+	tables regclass[],
+	filter text,
+	requested_at timestamptz NOT NULL DEFAULT now(),
+	cutoff text,
+	begins_at pg_lsn,
+	rows bigint NOT NULL DEFAULT 0,
+	finished_at timestamptz
+);
+CREATE INDEX ON pgbraid.flow_snapshots (flow);
+COMMENT ON TABLE pgbraid.flow_snapshots IS 'snapshots of tables that flows were asked for: the initial one and those of pgflow_snapshot; done one after the other';
+COMMENT ON COLUMN pgbraid.flow_snapshots.id IS 'number of the snapshot';
+COMMENT ON COLUMN pgbraid.flow_snapshots.flow IS 'number of the flow';
+COMMENT ON COLUMN pgbraid.flow_snapshots.initial IS 'the flow begins with it: what was committed before it is not published as changes';
+COMMENT ON COLUMN pgbraid.flow_snapshots.tables IS 'tables to read; null: all that the flow publishes';
+COMMENT ON COLUMN pgbraid.flow_snapshots.filter IS 'condition on the rows; null: all of them';
+COMMENT ON COLUMN pgbraid.flow_snapshots.requested_at IS 'when it was asked for';
+COMMENT ON COLUMN pgbraid.flow_snapshots.cutoff IS 'transactions that had ended when it began, as pg_snapshot: rows that others wrote are told by their changes';
+COMMENT ON COLUMN pgbraid.flow_snapshots.begins_at IS 'end of WAL when it began';
+COMMENT ON COLUMN pgbraid.flow_snapshots.rows IS 'rows that the stream has acknowledged';
+COMMENT ON COLUMN pgbraid.flow_snapshots.finished_at IS 'when its last row was acknowledged';
+
+CREATE TABLE pgbraid.flow_snapshot_tables (
+	snapshot bigint REFERENCES pgbraid.flow_snapshots ON DELETE CASCADE,
+	ordinal integer,
+	relation oid NOT NULL,
+	filenode oid NOT NULL,
+	cutoff text,
+	begins_at pg_lsn,
+	PRIMARY KEY (snapshot, ordinal)
+);
+COMMENT ON TABLE pgbraid.flow_snapshot_tables IS 'tables of a snapshot that has begun, partitions in place of their root';
+COMMENT ON COLUMN pgbraid.flow_snapshot_tables.snapshot IS 'number of the snapshot';
+COMMENT ON COLUMN pgbraid.flow_snapshot_tables.ordinal IS 'order in which they are read';
+COMMENT ON COLUMN pgbraid.flow_snapshot_tables.relation IS 'table';
+COMMENT ON COLUMN pgbraid.flow_snapshot_tables.filenode IS 'its file; another one says that the table was rewritten';
+COMMENT ON COLUMN pgbraid.flow_snapshot_tables.cutoff IS 'in place of that of the snapshot, for a table that was rewritten meanwhile';
+COMMENT ON COLUMN pgbraid.flow_snapshot_tables.begins_at IS 'end of WAL at that cutoff';
+
+CREATE TABLE pgbraid.flow_snapshot_chunks (
+	snapshot bigint REFERENCES pgbraid.flow_snapshots ON DELETE CASCADE,
+	stream_sequence bigint,
+	ordinal integer NOT NULL,
+	last_key text,
+	rows bigint NOT NULL,
+	made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	PRIMARY KEY (snapshot, stream_sequence)
+);
+COMMENT ON TABLE pgbraid.flow_snapshot_chunks IS 'how far a snapshot had come at a message of the stream; the latest, and those within the durability horizon';
+COMMENT ON COLUMN pgbraid.flow_snapshot_chunks.snapshot IS 'number of the snapshot';
+COMMENT ON COLUMN pgbraid.flow_snapshot_chunks.stream_sequence IS 'acknowledged message of the stream';
+COMMENT ON COLUMN pgbraid.flow_snapshot_chunks.ordinal IS 'table that was being read; those before it were done';
+COMMENT ON COLUMN pgbraid.flow_snapshot_chunks.last_key IS 'last row that was read of it; null: it was done';
+COMMENT ON COLUMN pgbraid.flow_snapshot_chunks.rows IS 'rows up to here';
+COMMENT ON COLUMN pgbraid.flow_snapshot_chunks.made_at IS 'when the message was acknowledged';
 
 CREATE TABLE pgbraid.flow_schemas (
 	flow bigint REFERENCES pgbraid.flows ON DELETE CASCADE,
@@ -118,6 +187,10 @@ SELECT pg_extension_config_dump('pgbraid.flows_id_seq', '');
 CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgbraid.flows
 	FOR EACH STATEMENT EXECUTE FUNCTION pgbraid.catalog_changed();
 COMMENT ON TRIGGER catalog_changed ON pgbraid.flows IS 'whatever changes the table, the background workers hear of it';
+
+CREATE TRIGGER snapshot_requested AFTER INSERT ON pgbraid.flow_snapshots
+	FOR EACH STATEMENT EXECUTE FUNCTION pgbraid.catalog_changed();
+COMMENT ON TRIGGER snapshot_requested ON pgbraid.flow_snapshots IS 'the flow''s worker hears of it';
 
 CREATE FUNCTION pgbraid.require_logical() RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'pgbraid_require_logical';
@@ -206,6 +279,27 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.check_announcements(jsonb) IS
 	'raises an error for what a flow can''t do with messages, transactions, schemas and large events';
+CREATE FUNCTION pgbraid.check_wal_limit(wal_limit text, wal_policy text) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF wal_policy IS NOT NULL AND (wal_policy NOT IN ('alert', 'pause', 'drop') OR wal_limit IS NULL) THEN
+		RAISE EXCEPTION 'option "wal_policy" is alert, pause or drop, and needs a "wal_limit"'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"wal_limit": "10GB", "wal_policy": "alert"}''.';
+	END IF;
+	BEGIN
+		IF wal_limit IS NULL OR pg_size_bytes(wal_limit) > 0 THEN
+			RETURN;
+		END IF;
+	EXCEPTION WHEN invalid_parameter_value THEN
+		NULL;
+	END;
+	RAISE EXCEPTION 'option "wal_limit" is no size: "%"', wal_limit
+		USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"wal_limit": "10GB"}''.';
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.check_wal_limit(text, text) IS 'raises an error for a limit on retained WAL that is none';
 
 -- Everything that can be wrong with a definition and be known without NATS.
 CREATE FUNCTION pgbraid.check_flow(flow pgbraid.flows) RETURNS void
@@ -226,7 +320,7 @@ BEGIN
 	PERFORM pgbraid.check_subject(flow.subject);
 	PERFORM pgbraid.check_stream(flow.stream);
 	PERFORM pgbraid.check_options(flow.options,
-		'{message_id,replicas,messages,message_subject,transactions,transaction_subject,schema_events,oversize}');
+		'{message_id,replicas,messages,message_subject,transactions,transaction_subject,schema_events,oversize,wal_limit,wal_policy}');
 	PERFORM pgbraid.check_announcements(flow.options);
 	IF jsonb_typeof(flow.options->'message_id') <> 'boolean' THEN
 		RAISE EXCEPTION 'option "message_id" must be true or false'
@@ -236,6 +330,7 @@ BEGIN
 		RAISE EXCEPTION 'option "replicas" must be a number from 1 to 5'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"replicas": 3}''.';
 	END IF;
+	PERFORM pgbraid.check_wal_limit(flow.options->>'wal_limit', flow.options->>'wal_policy');
 	IF NOT EXISTS (SELECT FROM pg_publication WHERE pubname = flow.publication) THEN
 		RAISE EXCEPTION 'publication "%" does not exist', flow.publication
 			USING ERRCODE = 'undefined_object', HINT = format('CREATE PUBLICATION %I FOR TABLE ...;', flow.publication);
@@ -289,6 +384,24 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION pgbraid.check_tables(regclass[]) IS 'raises an error for a table that a flow can''t publish';
+
+CREATE FUNCTION pgbraid.check_condition(relation regclass, condition text) RETURNS void
+LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'pgbraid_check_condition';
+COMMENT ON FUNCTION pgbraid.check_condition(regclass, text) IS 'raises an error for what is no condition on the rows of a table';
+
+-- Tables that a publication lets out, the partitions of a published root included.
+CREATE FUNCTION pgbraid.published_tables(publication name) RETURNS SETOF regclass
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT DISTINCT member.relid::regclass
+	  FROM pg_publication_tables p
+	  JOIN pg_class c ON c.relname = p.tablename
+	  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = p.schemaname,
+	  LATERAL (SELECT relid FROM pg_partition_tree(c.oid) UNION SELECT c.oid) member
+	 WHERE p.pubname = publication;
+END;
+COMMENT ON FUNCTION pgbraid.published_tables(name) IS 'the tables of a publication, with the partitions of those that are partitioned';
 
 CREATE FUNCTION pgbraid.free_publication_name(flow name) RETURNS name
 LANGUAGE sql STABLE
@@ -357,6 +470,9 @@ BEGIN
 	VALUES (made.flow, made.publication, made.owns_publication, made.server, made.stream, made.subject, made.format,
 	        made.snapshot, made.options, current_user::regrole, pgbraid.here())
 	RETURNING id INTO made.id;
+	IF made.snapshot = 'initial' THEN
+		INSERT INTO pgbraid.flow_snapshots (flow, initial) VALUES (made.id, true);
+	END IF;
 	RETURN made.id;
 END;
 $$;
@@ -387,6 +503,56 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.require_caught_up(pgbraid.flows, name) IS 'raises an error if a flow can''t change to another publication now';
 
+CREATE FUNCTION pgbraid.request_snapshot(flow bigint, tables regclass[], filter text) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	snapshot bigint;
+BEGIN
+	-- One that has not begun yet, and reads the same or more, serves as well.
+	SELECT s.id INTO snapshot FROM pgbraid.flow_snapshots s
+	 WHERE s.flow = request_snapshot.flow AND s.cutoff IS NULL AND s.filter IS NULL
+	   AND (s.tables IS NULL OR s.tables @> request_snapshot.tables)
+	 LIMIT 1;
+	IF NOT FOUND THEN
+		INSERT INTO pgbraid.flow_snapshots (flow, tables, filter)
+		VALUES (request_snapshot.flow, request_snapshot.tables, request_snapshot.filter)
+		RETURNING id INTO snapshot;
+	END IF;
+	RETURN snapshot;
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.request_snapshot(bigint, regclass[], text) IS 'has a flow read tables, once those asked for before are done';
+
+CREATE FUNCTION @extschema@.pgflow_snapshot(flow name, tables regclass[] DEFAULT NULL, filter text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	found pgbraid.flows := pgbraid.find_flow(flow);
+	published regclass[] := ARRAY(SELECT pgbraid.published_tables(found.publication));
+	bad regclass;
+BEGIN
+	PERFORM pgbraid.require_logical();
+	IF cardinality(tables) = 0 OR array_position(tables, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'no table is given'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Name at least one, or leave tables out for all.';
+	END IF;
+	SELECT t INTO bad FROM unnest(tables) t WHERE t <> ALL (published) LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'flow "%" does not publish table "%"', flow, bad
+			USING ERRCODE = 'invalid_parameter_value',
+			      HINT = CASE WHEN found.owns_publication THEN format('Add it with SELECT pgflow_alter(%L, tables => ...).', flow)
+			                  ELSE format('ALTER PUBLICATION %I ADD TABLE %s;', found.publication, bad) END;
+	END IF;
+	PERFORM pgbraid.check_condition(t, filter) FROM unnest(coalesce(tables, published)) t;
+	RETURN pgbraid.request_snapshot(found.id, tables, filter);
+END;
+$$;
+COMMENT ON FUNCTION @extschema@.pgflow_snapshot(name, regclass[], text) IS
+	'publishes the rows that tables of a running flow hold, all or those that a condition picks; returns the number of the snapshot';
+
 CREATE FUNCTION @extschema@.pgflow_alter(
 	flow name, tables regclass[] DEFAULT NULL, publication name DEFAULT NULL, server name DEFAULT NULL,
 	stream text DEFAULT NULL, subject text DEFAULT NULL, format text DEFAULT NULL, options jsonb DEFAULT NULL) RETURNS void
@@ -395,6 +561,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	altered pgbraid.flows;
+	added regclass[] := '{}';
 BEGIN
 	LOCK TABLE pgbraid.flows IN SHARE ROW EXCLUSIVE MODE;
 	altered := pgbraid.find_flow(flow);
@@ -405,6 +572,8 @@ BEGIN
 				      HINT = pg_catalog.format('ALTER PUBLICATION %I SET TABLE ...;', altered.publication);
 		END IF;
 		PERFORM pgbraid.check_tables(tables);
+		added := ARRAY(SELECT DISTINCT t FROM unnest(tables) t
+		                WHERE t NOT IN (SELECT * FROM pgbraid.published_tables(altered.publication)));
 		EXECUTE pg_catalog.format('ALTER PUBLICATION %I SET TABLE %s', altered.publication,
 			(SELECT string_agg(DISTINCT t::text, ', ') FROM unnest(tables) t));
 	ELSIF publication IS NOT NULL AND publication <> altered.publication THEN
@@ -426,6 +595,9 @@ BEGIN
 	       stream = altered.stream, subject = altered.subject, format = altered.format, options = altered.options,
 	       revision = revision + 1
 	 WHERE f.id = altered.id;
+	IF added <> '{}' AND altered.snapshot = 'initial' THEN
+		PERFORM pgbraid.request_snapshot(altered.id, added, NULL);
+	END IF;
 END;
 $$;
 COMMENT ON FUNCTION @extschema@.pgflow_alter(name, regclass[], name, name, text, text, text, jsonb) IS
@@ -447,17 +619,23 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	resumed pgbraid.flows;
+	anew boolean;
 BEGIN
 	LOCK TABLE pgbraid.flows IN SHARE ROW EXCLUSIVE MODE;
 	resumed := pgbraid.find_flow(flow);
-	IF restart OR resumed.home <> pgbraid.here() THEN
-		-- Another generation, so that a worker that is just making a slot does not take it for done.
-		UPDATE pgbraid.flow_progress p SET streaming = false, generation = generation + 1 WHERE p.flow = resumed.id;
-	END IF;
+	anew := restart OR resumed.home <> pgbraid.here();
 	UPDATE pgbraid.flows f
-	   SET paused = false, home = pgbraid.here(),
-	       revision = revision + CASE WHEN restart OR resumed.home <> pgbraid.here() THEN 1 ELSE 0 END
+	   SET paused = false, home = pgbraid.here(), revision = revision + CASE WHEN anew THEN 1 ELSE 0 END
 	 WHERE f.id = resumed.id;
+	IF NOT anew THEN
+		RETURN;
+	END IF;
+	-- Another generation, so that a worker that is just making a slot does not take it for done.
+	UPDATE pgbraid.flow_progress p SET streaming = false, generation = generation + 1 WHERE p.flow = resumed.id;
+	DELETE FROM pgbraid.flow_snapshots s WHERE s.flow = resumed.id AND s.finished_at IS NULL;
+	IF resumed.snapshot = 'initial' THEN
+		INSERT INTO pgbraid.flow_snapshots (flow, initial) VALUES (resumed.id, true);
+	END IF;
 END;
 $$;
 COMMENT ON FUNCTION @extschema@.pgflow_resume(name, boolean) IS

@@ -48,7 +48,8 @@ CREATE VIEW pgbraid.stat_flow AS
 	       coalesce(w.last_error, CASE WHEN f.home <> pgbraid.here() THEN 'this database is a copy of the one that the flow was made in' END) AS last_error,
 	       coalesce(w.last_hint, CASE WHEN f.home <> pgbraid.here() THEN format('SELECT pgflow_resume(%L) lets it run here, into the same stream.', f.flow) END) AS last_hint,
 	       w.last_error_at,
-	       w.pid
+	       w.pid,
+	       (now_lsn - s.restart_lsn)::bigint AS retained_bytes
 	  FROM pgbraid.flows f
 	  LEFT JOIN pgbraid.workers() w
 	    ON w.kind = 'flow' AND w.object = f.id AND w.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -74,3 +75,4 @@ COMMENT ON COLUMN pgbraid.stat_flow.last_error IS 'the latest error; it may be o
 COMMENT ON COLUMN pgbraid.stat_flow.last_hint IS 'what mends it';
 COMMENT ON COLUMN pgbraid.stat_flow.last_error_at IS 'when that happened';
 COMMENT ON COLUMN pgbraid.stat_flow.pid IS 'background worker, if it runs';
+COMMENT ON COLUMN pgbraid.stat_flow.retained_bytes IS 'WAL that its slot keeps from being removed';

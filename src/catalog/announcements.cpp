@@ -29,6 +29,9 @@ constexpr char delete_schemas[] = "DELETE FROM pgbraid.flow_schemas "
 								  " WHERE flow = $1 AND (generation <> $2 OR relation = $3::oid AND "
 								  "       (since_lsn, since_seq) >= ('0/0'::pg_lsn + $4, $5))";
 
+constexpr char forget[] = "DELETE FROM pgbraid.flow_schemas "
+						  " WHERE flow = $1 AND generation = $2 AND (since_lsn, since_seq) > ('0/0'::pg_lsn + $3, $4)";
+
 constexpr char insert_letter[] =
 	"INSERT INTO pgbraid.dead_letters (flow, subject, message_id, lsn, seq, op, headers, payload, size, reason) "
 	"VALUES ($1, $2, $3, '0/0'::pg_lsn + $4, $5, $6, $7, $8, octet_length($8), "
@@ -61,6 +64,12 @@ core::SchemaHistory read_schemas(int64 flow, int64 generation)
 		history.restore((Oid) row.bigint(1), {(uint64) row.bigint(2), since, row.text(5), row.text(6)});
 	});
 	return history;
+}
+
+void forget_schemas(int64 flow, int64 generation, core::Position after)
+{
+	using pg::spi::bigint;
+	pg::spi::execute(forget, {bigint(flow), bigint(generation), bigint((int64) after.lsn), bigint((int64) after.seq)});
 }
 
 void save_schemas(int64 flow, int64 generation, const std::vector<core::SchemaHistory::Change> &changes)

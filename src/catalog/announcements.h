@@ -22,6 +22,7 @@ Announcements read_announcements(int64 flow);
 
 // Of the flow's present generation; those of earlier ones go with the next save.
 core::SchemaHistory read_schemas(int64 flow, int64 generation);
+void forget_schemas(int64 flow, int64 generation, core::Position after);
 void save_schemas(int64 flow, int64 generation, const std::vector<core::SchemaHistory::Change> &changes);
 
 struct DeadLetter {

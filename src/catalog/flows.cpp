@@ -26,15 +26,18 @@ Flow flow_from(const pg::spi::Row &row)
 			.snapshot = row.text(9),
 			.message_id = row.boolean(10),
 			.replicas = row.bigint(11),
-			.owner = row.oid(12),
-			.paused = row.boolean(13),
-			.at_home = row.boolean(14),
-			.revision = row.bigint(15)};
+			.wal_limit = row.bigint(12),
+			.wal_policy = row.text(13),
+			.owner = row.oid(14),
+			.paused = row.boolean(15),
+			.at_home = row.boolean(16),
+			.revision = row.bigint(17)};
 }
 
 constexpr char select_flows[] =
 	"SELECT id, flow, publication, owns_publication, server, stream, subject, format, snapshot, "
 	"       coalesce((options->>'message_id')::boolean, true), coalesce((options->>'replicas')::bigint, 1), "
+	"       coalesce(pg_size_bytes(options->>'wal_limit'), 0), coalesce(options->>'wal_policy', 'alert'), "
 	"       owner::oid, paused, home = pgbraid.here(), revision "
 	"  FROM pgbraid.flows WHERE $1 IS NULL OR id = $1 ORDER BY id";
 
@@ -66,25 +69,70 @@ std::optional<Flow> read_flow(int64 id)
 Progress read_progress(int64 flow)
 {
 	Progress progress;
-	pg::spi::each("SELECT generation, streaming FROM pgbraid.flow_progress WHERE flow = $1", {pg::spi::bigint(flow)},
-				  [&](const pg::spi::Row &row) {
-					  progress = {row.bigint(1), row.boolean(2)};
+	pg::spi::each("SELECT generation, streaming, stream, first_sequence, settled_sequence, settled_lsn, settled_seq "
+				  "  FROM pgbraid.flow_progress WHERE flow = $1",
+				  {pg::spi::bigint(flow)}, [&](const pg::spi::Row &row) {
+					  progress = {.generation = row.bigint(1),
+								  .streaming = row.boolean(2),
+								  .stream = row.text(3),
+								  .first_sequence = (uint64) row.bigint(4),
+								  .settled = {.lsn = 0,
+											  .sequence = (uint64) row.bigint(5),
+											  .position = {row.lsn(6), (uint64) row.bigint(7)}}};
 				  });
 	return progress;
 }
 
-void write_progress(int64 flow, const Progress &progress)
+void begin_generation(int64 flow, int64 generation)
 {
-	pg::spi::execute(
-		"INSERT INTO pgbraid.flow_progress (flow, generation, streaming) VALUES ($1, $2, $3) "
-		"ON CONFLICT (flow) DO UPDATE SET generation = $2, streaming = $3",
-		{pg::spi::bigint(flow), pg::spi::bigint(progress.generation), pg::spi::boolean(progress.streaming)});
+	pg::spi::execute("INSERT INTO pgbraid.flow_progress (flow, generation, streaming) VALUES ($1, $2, false) "
+					 "ON CONFLICT (flow) DO UPDATE SET generation = $2, streaming = false",
+					 {pg::spi::bigint(flow), pg::spi::bigint(generation)});
 }
 
-bool finish_progress(int64 flow, int64 generation)
+bool begin_streaming(int64 flow, int64 generation, const std::string &stream, uint64 first_sequence)
 {
-	return pg::spi::execute("UPDATE pgbraid.flow_progress SET streaming = true WHERE flow = $1 AND generation = $2",
-							{pg::spi::bigint(flow), pg::spi::bigint(generation)}) == 1;
+	return pg::spi::execute("UPDATE pgbraid.flow_progress SET streaming = true, stream = $3, first_sequence = $4, "
+							"       settled_sequence = 0, settled_lsn = NULL, settled_seq = 0 "
+							" WHERE flow = $1 AND generation = $2",
+							{pg::spi::bigint(flow), pg::spi::bigint(generation), pg::spi::text(stream),
+							 pg::spi::bigint((int64) first_sequence)}) == 1;
+}
+
+void change_stream(int64 flow, const std::string &stream)
+{
+	pg::spi::execute("UPDATE pgbraid.flow_progress SET stream = $2, first_sequence = 0, "
+					 "       settled_sequence = 0, settled_lsn = NULL, settled_seq = 0 WHERE flow = $1",
+					 {pg::spi::bigint(flow), pg::spi::text(stream)});
+}
+
+void settle(int64 flow, const core::Checkpoint &settled)
+{
+	pg::spi::execute("UPDATE pgbraid.flow_progress SET settled_sequence = $2, settled_lsn = $3, settled_seq = $4 "
+					 " WHERE flow = $1",
+					 {pg::spi::bigint(flow), pg::spi::bigint((int64) settled.sequence),
+					  pg::spi::lsn(settled.position.lsn), pg::spi::bigint((int64) settled.position.seq)});
+}
+
+int64 retained_wal(int64 flow)
+{
+	int64 retained = 0;
+	pg::spi::each("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint FROM pg_replication_slots "
+				  " WHERE slot_name = $1::name",
+				  {pg::spi::text(slot_name(flow))}, [&](const pg::spi::Row &row) { retained = row.bigint(1); });
+	return retained;
+}
+
+void pause_flow(int64 flow)
+{
+	pg::spi::execute("UPDATE pgbraid.flows SET paused = true WHERE id = $1", {pg::spi::bigint(flow)});
+}
+
+void drop_slot(int64 flow)
+{
+	pg::spi::execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+					 " WHERE slot_name = $1::name AND NOT active",
+					 {pg::spi::text(slot_name(flow))});
 }
 
 bool drop_orphan_slots(bool extension_exists)

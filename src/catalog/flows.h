@@ -1,6 +1,7 @@
 // The tables pgbraid.flows (what shall run) and pgbraid.flow_progress (how far a slot of ours has come). Alone knows
 // their columns. Every function needs an open transaction.
 #pragma once
+#include "core/flow/settling.h"
 #include "pg/boundary.h"
 
 #include <optional>
@@ -21,6 +22,8 @@ struct Flow {
 	std::string snapshot; // initial, none
 	bool message_id;	  // options
 	int64 replicas;
+	int64 wal_limit; // bytes; 0: none
+	std::string wal_policy;
 	Oid owner;
 	bool paused;
 	bool at_home;	// false in a copy of the database that the flow was made in
@@ -38,13 +41,32 @@ std::optional<Flow> read_flow(int64 id);
 
 struct Progress {
 	int64 generation = 0;	// of the slot; grows each time one is made anew
-	bool streaming = false; // the slot exists and the initial snapshot is out
+	bool streaming = false; // the slot exists
+	std::string stream;		// servers and stream that the sequences speak of
+	uint64 first_sequence = 0;
+	core::Checkpoint settled; // without lsn: that is the slot's
 };
 Progress read_progress(int64 flow);
-void write_progress(int64 flow, const Progress &progress);
 
-// The slot of this generation is in use. False if somebody has asked meanwhile to begin anew.
-bool finish_progress(int64 flow, int64 generation);
+// A slot of the next generation is about to be made.
+void begin_generation(int64 flow, int64 generation);
+
+// The slot of this generation is in use, from here in the stream on. False if somebody has asked meanwhile to begin
+// anew.
+bool begin_streaming(int64 flow, int64 generation, const std::string &stream, uint64 first_sequence);
+
+// It writes to another stream now.
+void change_stream(int64 flow, const std::string &stream);
+
+void settle(int64 flow, const core::Checkpoint &settled);
+
+// How much WAL the slot of the flow retains; 0 without a slot.
+int64 retained_wal(int64 flow);
+
+// As pgflow_pause does it.
+void pause_flow(int64 flow);
+
+void drop_slot(int64 flow);
 
 // Drops our slots in this database that belong to no flow (to none at all, where the extension is gone) and that nobody
 // uses. True if none is left.

@@ -12,8 +12,10 @@ extern "C" {
 #include "catalog/pg_extension_d.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_publication_d.h"
+#include "catalog/pg_type_d.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
@@ -54,11 +56,33 @@ XLogRecPtr end_of_wal()
 	return end;
 }
 
-bool has_acknowledged(int64 flow, XLogRecPtr lsn)
+// What somebody waits for: commits up to an LSN, and snapshots up to a number.
+struct Awaited {
+	int64 flow;
+	XLogRecPtr lsn;
+	int64 snapshot;
+};
+
+bool has_acknowledged(const Awaited &awaited)
 {
 	Lock lock(Lock::shared);
-	Entry *entry = worker::find(worker::Kind::flow, MyDatabaseId, flow);
-	return entry != nullptr && pg_atomic_read_u64(&entry->acknowledged_lsn) >= lsn;
+	Entry *entry = worker::find(worker::Kind::flow, MyDatabaseId, awaited.flow);
+	return entry != nullptr && pg_atomic_read_u64(&entry->acknowledged_lsn) >= awaited.lsn &&
+		   (int64) pg_atomic_read_u64(&entry->finished_snapshot) >= awaited.snapshot;
+}
+
+// The last one that the flow was asked for, as the caller's transaction sees it.
+int64 last_snapshot(int64 flow)
+{
+	SPI_connect();
+	Oid type = INT8OID;
+	Datum value = Int64GetDatum(flow);
+	SPI_execute_with_args("SELECT max(id) FROM pgbraid.flow_snapshots WHERE flow = $1 AND finished_at IS NULL", 1,
+						  &type, &value, nullptr, false, 1);
+	bool is_null;
+	Datum last = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+	SPI_finish();
+	return is_null ? 0 : DatumGetInt64(last);
 }
 
 // Why a wait was in vain, for the warning.
@@ -98,18 +122,18 @@ void sleep_until_progress(int64 flow, long timeout_ms)
 	CHECK_FOR_INTERRUPTS();
 }
 
-bool wait_for(int64 flow, XLogRecPtr lsn, TimestampTz deadline)
+bool wait_for(const Awaited &awaited, TimestampTz deadline)
 {
 	bool done;
-	while (!(done = has_acknowledged(flow, lsn))) {
+	while (!(done = has_acknowledged(awaited))) {
 		long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 		if (left <= 0)
 			break;
-		sleep_until_progress(flow, left);
+		sleep_until_progress(awaited.flow, left);
 	}
 	ConditionVariableCancelSleep();
 	if (!done)
-		explain(flow);
+		explain(awaited.flow);
 	return done;
 }
 
@@ -203,7 +227,8 @@ PGBRAID_FUNCTION(pgbraid_wait)
 		Interval *timeout = PG_GETARG_INTERVAL_P(2);
 		TimestampTz deadline = DatumGetTimestampTz(DirectFunctionCall2(
 			timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()), IntervalPGetDatum(timeout)));
-		XLogRecPtr lsn = PG_ARGISNULL(1) ? flow::end_of_wal() : PG_GETARG_LSN(1);
-		return BoolGetDatum(flow::wait_for(PG_GETARG_INT64(0), lsn, deadline));
+		flow::Awaited awaited = {PG_GETARG_INT64(0), PG_ARGISNULL(1) ? flow::end_of_wal() : PG_GETARG_LSN(1),
+								 flow::last_snapshot(PG_GETARG_INT64(0))};
+		return BoolGetDatum(flow::wait_for(awaited, deadline));
 	});
 }

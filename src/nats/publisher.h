@@ -41,6 +41,7 @@ public:
 		std::optional<core::StreamTail> tail; // as found on the first connection; set before `ready` is first seen
 		std::uint64_t acknowledged_messages = 0;
 		std::uint64_t acknowledged_sequence = 0; // of the stream
+		core::Position acknowledged_position{};	 // of the last acknowledged message; meaningless before the first
 		core::Lsn complete_up_to = 0;			 // every commit up to here is stored
 		std::size_t unacknowledged_bytes = 0;
 		std::uint64_t unacknowledged_messages = 0;

@@ -320,6 +320,8 @@ void Sender::show()
 		return;
 	progress_.acknowledged_messages = outbox_.acknowledged_messages();
 	progress_.acknowledged_sequence = outbox_.acknowledged_sequence();
+	if (progress_.acknowledged_messages > 0 && outbox_.acknowledged_id())
+		progress_.acknowledged_position = outbox_.acknowledged_id()->position;
 	progress_.complete_up_to = outbox_.complete_up_to();
 	progress_.unacknowledged_bytes = outbox_.unacknowledged_bytes();
 	progress_.unacknowledged_messages = outbox_.unacknowledged_messages();

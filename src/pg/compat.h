@@ -3,11 +3,14 @@
 #include "pg/prelude.h"
 
 extern "C" {
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_publication.h"
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
+#include "replication/syncrep.h"
+#include "replication/walsender_private.h"
 #include "storage/latch.h"
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
@@ -71,6 +74,24 @@ inline bool publishes_generated_columns([[maybe_unused]] const Publication *publ
 	return publication->pubgencols_type == PUBLISH_GENCOLS_STORED;
 #else
 	return false;
+#endif
+}
+
+inline bool has_synchronous_standbys()
+{
+#ifdef SYNC_STANDBY_DEFINED // since 15.13, 16.9, 17.5
+	return (WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0;
+#else
+	return WalSndCtl->sync_standbys_defined;
+#endif
+}
+
+inline IndexScanDesc begin_index_scan(Relation table, Relation index, Snapshot snapshot, int keys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(table, index, snapshot, nullptr, keys, 0);
+#else
+	return index_beginscan(table, index, snapshot, keys, 0);
 #endif
 }
 

@@ -1,4 +1,4 @@
-// Text that leaves the database is UTF-8.
+// Text outside of the database is UTF-8.
 #pragma once
 #include "pg/prelude.h"
 
@@ -9,5 +9,6 @@ namespace pgbraid::pg {
 
 // Out of the database's encoding. In SQL_ASCII, which promises nothing, bytes stay as they are.
 std::string to_utf8(std::string_view text);
+std::string from_utf8(std::string_view text);
 
 } // namespace pgbraid::pg

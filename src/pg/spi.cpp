@@ -4,6 +4,7 @@ extern "C" {
 #include "catalog/pg_type_d.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
+#include "utils/pg_lsn.h"
 }
 
 namespace pgbraid::pg::spi {
@@ -59,6 +60,16 @@ Parameter boolean(bool value)
 	return {BOOLOID, BoolGetDatum(value)};
 }
 
+Parameter lsn(XLogRecPtr value)
+{
+	return {PG_LSNOID, LSNGetDatum(value)};
+}
+
+Parameter null(Oid type)
+{
+	return {type, 0, true};
+}
+
 Datum Row::datum(int column, bool *is_null) const
 {
 	return call([&] { return SPI_getbinval(tuple_, description_, column, is_null); });
@@ -89,6 +100,20 @@ bool Row::boolean(int column) const
 	bool is_null;
 	Datum value = datum(column, &is_null);
 	return !is_null && DatumGetBool(value);
+}
+
+XLogRecPtr Row::lsn(int column) const
+{
+	bool is_null;
+	Datum value = datum(column, &is_null);
+	return is_null ? 0 : DatumGetLSN(value);
+}
+
+bool Row::is_null(int column) const
+{
+	bool is_null;
+	(void) datum(column, &is_null);
+	return is_null;
 }
 
 uint64 each(const char *sql, std::initializer_list<Parameter> parameters, const std::function<void(const Row &)> &f)

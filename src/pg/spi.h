@@ -24,6 +24,8 @@ Parameter bytea(std::string_view value);
 Parameter bigint(int64 value);
 Parameter oid(Oid value);
 Parameter boolean(bool value);
+Parameter lsn(XLogRecPtr value);
+Parameter null(Oid type);
 
 // One row of a result; columns count from 1, as SPI does. Valid until the next query.
 class Row {
@@ -33,6 +35,8 @@ public:
 	int64 bigint(int column) const;
 	Oid oid(int column) const;
 	bool boolean(int column) const;
+	XLogRecPtr lsn(int column) const; // 0 for null
+	bool is_null(int column) const;
 
 private:
 	Datum datum(int column, bool *is_null) const;

@@ -15,6 +15,8 @@ char *nats_url_setting;
 int max_workers_setting = 64;
 int flow_memory_kb = 16 * 1024;
 int flow_save_interval = 1000;
+int flow_horizon = 10 * 1000;
+bool flow_wait_for_standbys_setting = true;
 int restart_delay_max = 30 * 1000;
 
 struct Integer {
@@ -36,6 +38,10 @@ const Integer integers[] = {
 	{"pgbraid.flow_save_interval", "Sets how often a flow's confirmed position is written to disk.",
 	 "After a crash of the server, at most this much is read from WAL again.", &flow_save_interval, 10, INT_MAX,
 	 PGC_SIGHUP, GUC_UNIT_MS},
+	{"pgbraid.flow_horizon", "Sets for how long WAL is kept for what a stream has acknowledged.",
+	 "A NATS server acknowledges messages before it has written them to disk. What it loses of this time is noticed and "
+	 "published again.",
+	 &flow_horizon, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
 	{"pgbraid.restart_delay_max", "Sets the longest delay before a failed worker is started again.",
 	 "The delay starts at 100 ms and doubles with each failure in a row.", &restart_delay_max, 100, INT_MAX, PGC_SIGHUP,
 	 GUC_UNIT_MS},
@@ -48,6 +54,10 @@ void define()
 	DefineCustomStringVariable("pgbraid.nats_url", "Sets the NATS servers of flows that name no server.",
 							   "A list of nats:// or tls:// URLs, separated by commas.", &nats_url_setting,
 							   "nats://127.0.0.1:4222", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+	DefineCustomBoolVariable("pgbraid.flow_wait_for_standbys",
+							 "Sets whether flows wait until synchronous standbys have a commit.",
+							 "Else an event may tell of a commit that a failover undoes.",
+							 &flow_wait_for_standbys_setting, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 	for (const Integer &setting : integers) {
 		// What sizes shared memory can only be defined while it is being sized.
 		if (setting.context == PGC_POSTMASTER && !process_shared_preload_libraries_in_progress)
@@ -76,6 +86,16 @@ size_t flow_memory()
 int flow_save_interval_ms()
 {
 	return flow_save_interval;
+}
+
+int flow_horizon_ms()
+{
+	return flow_horizon;
+}
+
+bool flow_wait_for_standbys()
+{
+	return flow_wait_for_standbys_setting;
 }
 
 int restart_delay_max_ms()

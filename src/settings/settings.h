@@ -10,6 +10,8 @@ const char *nats_url();		 // "nats://a:4222,nats://b:4222"
 int max_workers();			 // entries of the registry
 size_t flow_memory();		 // bytes that a flow may hold unacknowledged
 int flow_save_interval_ms(); // how often a flow's position is made durable
+int flow_horizon_ms();		 // how long what was acknowledged may still be lost
+bool flow_wait_for_standbys();
 int restart_delay_max_ms();
 
 } // namespace pgbraid::settings

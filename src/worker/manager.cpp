@@ -3,6 +3,7 @@
 #include "pg/transaction.h"
 #include "pg/wait.h"
 #include "worker/process.h"
+#include "worker/retention.h"
 
 extern "C" {
 #include "miscadmin.h"
@@ -19,6 +20,7 @@ namespace {
 using catalog::Flow;
 
 constexpr long look_again_ms = 60 * 1000;
+constexpr long look_at_wal_ms = 5 * 1000;
 
 Entry *entry_of(const Flow &flow)
 {
@@ -48,6 +50,26 @@ void start(Entry &entry, const Flow &flow)
 	launch(entry);
 }
 
+// True when the flow must not run now.
+bool enforce_wal_limit(const Flow &flow, Entry &entry)
+{
+	Verdict verdict = judge_retention(flow, entry);
+	if (verdict == Verdict::none)
+		return false;
+	if (verdict == Verdict::pause) {
+		if (!flow.paused)
+			pg::in_transaction("pausing a flow", [&] { catalog::pause_flow(flow.id); });
+		return false;
+	}
+	if (entry.pid == 0 && entry.state != State::launching) {
+		pg::in_transaction("dropping a slot", [&] { catalog::drop_slot(flow.id); });
+		return false; // it will find that it is lost
+	}
+	Lock lock(Lock::exclusive);
+	request_stop(entry);
+	return true;
+}
+
 // One step towards what the flow should be: running with the current definition, or not at all.
 void settle(const Flow &flow)
 {
@@ -59,6 +81,8 @@ void settle(const Flow &flow)
 		return;
 	}
 	reap(*entry);
+	if (enforce_wal_limit(flow, *entry))
+		return;
 	if (entry->pid != 0 || entry->state == State::launching) {
 		if (flow.shall_run() && entry->revision == flow.revision)
 			return;
@@ -93,8 +117,15 @@ bool clear_strays(const std::vector<Flow> &flows)
 	return clear;
 }
 
+bool has_wal_limit(const std::vector<Flow> &flows)
+{
+	return std::any_of(flows.begin(), flows.end(), [](const Flow &flow) { return flow.wal_limit > 0; });
+}
+
 bool may_retire(const std::vector<Flow> &flows)
 {
+	if (has_wal_limit(flows))
+		return false; // also of those that are paused
 	Lock lock(Lock::shared);
 	return std::none_of(flows.begin(), flows.end(), [](const Flow &flow) {
 		Entry *entry = find(Kind::flow, MyDatabaseId, flow.id);
@@ -156,7 +187,8 @@ void run()
 				settle(flow);
 			if (clear && slots_clear && may_retire(wanted.flows))
 				retire(touched);
-			waiter.wait(clear && slots_clear ? until_next_start() : 50);
+			long patience = has_wal_limit(wanted.flows) ? Min(until_next_start(), look_at_wal_ms) : until_next_start();
+			waiter.wait(clear && slots_clear ? patience : 50);
 		}
 	}
 }

@@ -151,6 +151,7 @@ void pin_settings()
 	} pinned[] = {
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
+		{"synchronous_commit", "local"}, // what a worker notes must not wait for a standby
 		{"idle_in_transaction_session_timeout", "0"},
 		{"transaction_timeout", "0"},
 		{"default_transaction_read_only", "off"},

@@ -50,7 +50,8 @@ void for_each_counter(Entry &entry, F &&f)
 {
 	for (pg_atomic_uint64 *counter :
 		 {&entry.events_published, &entry.rows_snapshotted, &entry.events_filtered, &entry.retries, &entry.sent_lsn,
-		  &entry.acknowledged_lsn, &entry.stored_sequence, &entry.last_event_at, &entry.acknowledged_at})
+		  &entry.acknowledged_lsn, &entry.stored_sequence, &entry.stored_lsn, &entry.stored_seq,
+		  &entry.finished_snapshot, &entry.last_event_at, &entry.acknowledged_at})
 		f(counter);
 }
 
@@ -191,11 +192,11 @@ void free_entry(Entry &entry) noexcept
 	entry.pid = 0;
 	entry.latch = nullptr;
 	entry.state = State::stopped;
-	entry.stop_requested = false;
+	entry.stop_requested = entry.over_wal_limit = false;
 	entry.launched_at = entry.started_at = entry.next_start_at = 0;
 	entry.failures = 0;
 	entry.starts = 0;
-	entry.stream_hash = 0;
+	entry.stream_hash = entry.epoch_hash = 0;
 	entry.stop_requested_at = 0;
 	MemSet(&entry.database_name, 0, sizeof entry.database_name);
 	clear_trouble(entry);
@@ -246,9 +247,22 @@ void wake_flows(Oid database) noexcept
 	}
 }
 
+static void touch_flows(Oid database) noexcept
+{
+	for (int i = 0; i < entry_count(); i++) {
+		Entry &entry = registry->entries[i];
+		if (entry.kind != Kind::flow || entry.database != database)
+			continue;
+		pg_atomic_fetch_add_u32(&entry.touched, 1);
+		if (entry.latch != nullptr)
+			SetLatch(entry.latch);
+	}
+}
+
 void touch(Oid database) noexcept
 {
 	Lock lock(Lock::exclusive);
+	touch_flows(database);
 	Entry *manager = find(Kind::manager, database);
 	if (manager != nullptr) {
 		pg_atomic_fetch_add_u32(&manager->touched, 1);

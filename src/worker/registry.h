@@ -51,24 +51,28 @@ struct Entry {
 	Latch *latch;	   // of that process
 	State state;
 	bool stop_requested;
+	bool over_wal_limit;
 	TimestampTz stop_requested_at;
 	TimestampTz launched_at, started_at, next_start_at;
 	int32 failures; // in a row
 	int64 starts;
-	uint64 stream_hash; // which stream, servers and epoch stored_sequence speaks of
+	uint64 stream_hash; // which stream and servers stored_sequence speaks of
+	uint64 epoch_hash;	// which epoch stored_lsn and stored_seq do
 
 	slock_t trouble_lock; // guards trouble alone, so that an error can be noted from anywhere
 	Trouble trouble;
 
 	pg_atomic_uint32 wants_wake; // asleep until something commits in its database
-	pg_atomic_uint32 touched;	 // the catalog of its database has changed
+	pg_atomic_uint32 touched;	 // grows when the catalog of its database has changed
 	pg_atomic_uint64 events_published, rows_snapshotted, events_filtered, retries;
-	pg_atomic_uint64 sent_lsn;		   // last commit handed to the stream
-	pg_atomic_uint64 acknowledged_lsn; // everything committed up to here is stored, or was nothing to publish
-	pg_atomic_uint64 stored_sequence;  // of the stream: our last acknowledged message; 0: none
-	pg_atomic_uint64 last_event_at;	   // commit time of the last event handed over
-	pg_atomic_uint64 acknowledged_at;  // commit time of the last event acknowledged
-	ConditionVariable progress;		   // signalled when acknowledged_lsn or the state moves
+	pg_atomic_uint64 sent_lsn;				 // last commit handed to the stream
+	pg_atomic_uint64 acknowledged_lsn;		 // everything committed up to here is stored, or was nothing to publish
+	pg_atomic_uint64 stored_sequence;		 // of the stream: our last acknowledged message; 0: none
+	pg_atomic_uint64 stored_lsn, stored_seq; // its position
+	pg_atomic_uint64 finished_snapshot;		 // every snapshot up to this number is in the stream
+	pg_atomic_uint64 last_event_at;			 // commit time of the last event handed over
+	pg_atomic_uint64 acknowledged_at;		 // commit time of the last event acknowledged
+	ConditionVariable progress;				 // signalled when acknowledged_lsn or the state moves
 };
 static_assert(std::is_trivially_copyable_v<Entry>);
 
@@ -105,7 +109,7 @@ Trouble trouble_of(Entry &entry) noexcept;
 // A commit in this backend's database: wakes the flows that sleep until one.
 void wake_flows(Oid database) noexcept;
 
-// The catalog of this database has changed: wakes its manager, or has the launcher start one.
+// The catalog of this database has changed: wakes its flows and its manager, or has the launcher start one.
 void touch(Oid database) noexcept;
 
 // For the launcher: the databases that were touched while they had no manager. True when there were too many to note,

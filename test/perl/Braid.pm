@@ -14,7 +14,8 @@ use Test::More;
 my $seconds = $PostgreSQL::Test::Utils::timeout_default;
 my $nodes = 0;
 
-# Braid->new(nats => 0 | NatsServer, conf => 'work_mem = 1MB', extra => [initdb options], preload => 0, start => 0)
+# Braid->new(nats => 0 | NatsServer | NatsCluster, url => of a proxy before it, conf => 'work_mem = 1MB',
+#            extra => [initdb options], preload => 0, start => 0)
 sub new
 {
 	my ($class, %options) = @_;
@@ -32,7 +33,7 @@ sub new
 sub configuration
 {
 	my ($nats, %options) = @_;
-	my $url = $nats ? $nats->url : 'nats://127.0.0.1:1';
+	my $url = $options{url} // ($nats ? $nats->url : 'nats://127.0.0.1:1');
 	my $conf = $options{preload} // 1 ? "shared_preload_libraries = 'pgbraid'\n" : '';
 	return $conf . <<"END" . ($options{conf} // '') . "\n";
 wal_level = logical
@@ -135,6 +136,16 @@ sub stream_of
 {
 	my ($self, $flow, %options) = @_;
 	return $self->sql('SELECT stream FROM pgbraid.flows WHERE flow = ' . quoted($flow), %options);
+}
+
+# The payloads of a stream's messages alone, where there are many or large ones.
+sub payloads
+{
+	my ($self, $stream) = @_;
+	my ($out, $err) = ('', '');
+	my @command = ('pgbraid-tail', '-s', $self->{nats}->url, '--stream', $stream, '--until-end');
+	IPC::Run::run(\@command, '>', \$out, '2>', \$err) or die "pgbraid-tail failed: $err";
+	return split /\n/, $out;
 }
 
 # Every message of a stream: { stream_seq, subject, headers, text }, and event: the text decoded.

@@ -44,16 +44,41 @@ sub url
 	return "$self->{scheme}://" . ($credentials // $self->{credentials}) . "127.0.0.1:$self->{port}";
 }
 
-# What the server itself says of a stream: { messages, last_seq, ... }, undef if there is none. Asked over its monitoring
-# port, which wants no credentials.
+# What the server itself says of a stream: { messages, last_seq, ... }, undef if there is none.
 sub stream_state
 {
 	my ($self, $name) = @_;
-	my $answer = HTTP::Tiny->new(timeout => 10)->get("http://127.0.0.1:$self->{monitor_port}/jsz?streams=1");
+	my $stream = $self->stream_detail($name);
+	return $stream && $stream->{state};
+}
+
+# With its configuration and, in a cluster, where it lives: { state, config, cluster }. Asked over the monitoring port,
+# which wants no credentials.
+sub stream_detail
+{
+	my ($self, $name) = @_;
+	my $answer = HTTP::Tiny->new(timeout => 10)->get("http://127.0.0.1:$self->{monitor_port}/jsz?streams=1&config=1");
 	die "nats-server does not answer: $answer->{content}" unless $answer->{success};
 	my @streams = map { @{ $_->{stream_detail} // [] } } @{ decode_json($answer->{content})->{account_details} // [] };
 	my ($stream) = grep { $_->{name} eq $name } @streams;
-	return $stream && $stream->{state};
+	return $stream;
+}
+
+# The answer to a request, as of JetStream's API: request('$JS.API.STREAM.CREATE.s', '{"name":"s"}').
+sub request
+{
+	my ($self, $subject, $payload) = @_;
+	my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$self->{port}", Timeout => 10) or die "connect: $@";
+	$socket->print('CONNECT {"verbose":false,"pedantic":false}', "\r\nSUB _INBOX.test 1\r\n",
+		"PUB $subject _INBOX.test ", length $payload, "\r\n$payload\r\n");
+	while (my $line = <$socket>)
+	{
+		die "nats-server: $line" if $line =~ /^-ERR/;
+		next unless $line =~ /^MSG .* (\d+)\r$/;
+		read $socket, my ($answer), $1;
+		return $answer;
+	}
+	die "nats-server hung up";
 }
 
 # Replaces the extra configuration; holds from the next start, or reload().

@@ -40,7 +40,7 @@ for my $round (1 .. 2)
 	$load = Load::start($braid);
 	Load::wait_for_rows($braid, 2000);
 	kill 'KILL', worker_pid();
-	$load->{handle}->finish;	# the crash ends its sessions
+	Load::finish($load);
 	$node->poll_query_until('postgres', 'SELECT true');
 	$braid->until_state('load', 'streaming', "worker killed with -9, round $round: streams again after crash recovery");
 }
@@ -51,7 +51,7 @@ for my $round (1 .. 2)
 	$load = Load::start($braid);
 	Load::wait_for_rows($braid, 2000);
 	$node->stop('immediate');
-	$load->{handle}->finish;
+	Load::finish($load);
 	$node->start;
 	$braid->until_state('load', 'streaming', "server stopped immediate, round $round: streams again");
 }

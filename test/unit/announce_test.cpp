@@ -185,6 +185,24 @@ TEST(Oversize, CaresForTheTailOfItsOwnHistoryAndEventOnly)
 	EXPECT_EQ(next[0].position, (Position{7, 4, 1}));
 }
 
+TEST(Oversize, MarksASnapshotsRowWithItsLastPieceOnly)
+{
+	Oversize oversize(OversizeMode::split, history, max_payload, {});
+	for (std::string before : {"", "3/16384/41"}) {
+		Batch batch;
+		batch.begin("s.t", history, {7, 3}, "Pgbraid-Op: snapshot\r\nPgbraid-Snapshot: 3/16384/42\r\nA: 1\r\n");
+		batch.payload().append(noise(7000));
+		batch.end();
+		oversize.split(batch, before);
+		ASSERT_EQ(batch.size(), 3u);
+		std::string mark = before.empty() ? "" : "Pgbraid-Snapshot: " + before + "\r\n";
+		EXPECT_TRUE(batch[0].headers.starts_with("Pgbraid-Op: snapshot\r\n" + mark + "A: 1\r\nPgbraid-Part: 1/3"));
+		EXPECT_TRUE(batch[1].headers.starts_with("Pgbraid-Op: snapshot\r\n" + mark + "A: 1\r\nPgbraid-Part: 2/3"));
+		EXPECT_TRUE(batch[2].headers.starts_with(
+			"Pgbraid-Op: snapshot\r\nPgbraid-Snapshot: 3/16384/42\r\nA: 1\r\nPgbraid-Part: 3/3"));
+	}
+}
+
 TEST(Shape, IsWrittenPieceByPiece)
 {
 	Bytes text;

@@ -30,7 +30,8 @@ void Batch::end()
 }
 
 // Subject and payload stay where they are.
-void Batch::split_last(const History &history, const Division &division, std::uint32_t first, std::uint32_t part)
+void Batch::split_last(const History &history, const Division &division, std::uint32_t first, std::uint32_t part,
+					   const std::string &earlier_headers)
 {
 	const Record whole = records_.back();
 	assert(whole.position.part == Position::whole && whole.payload_size == division.size);
@@ -42,7 +43,7 @@ void Batch::split_last(const History &history, const Division &division, std::ui
 		piece.id = bytes_.size();
 		append_message_id(bytes_, history, piece.position);
 		piece.id_size = static_cast<std::uint32_t>(bytes_.size() - piece.id);
-		bytes_.append(headers);
+		bytes_.append(number < division.count ? earlier_headers : headers);
 		append_piece_headers(bytes_, division, number);
 		piece.headers_size = static_cast<std::uint32_t>(bytes_.size() - piece.id - piece.id_size);
 		piece.payload = whole.payload + division.begin(number);

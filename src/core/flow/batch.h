@@ -26,7 +26,9 @@ public:
 
 	// Replaces the last message, whose position is whole, by pieces of its payload: those from `first` (of 1 ...
 	// count) on. The last one keeps the position, those before it get the parts `part`, `part` + 1, ...
-	void split_last(const History &history, const Division &division, std::uint32_t first = 1, std::uint32_t part = 1);
+	// Those also get other headers.
+	void split_last(const History &history, const Division &division, std::uint32_t first, std::uint32_t part,
+					const std::string &earlier_headers);
 	void drop_last() noexcept;
 
 	// Every commit up to this end LSN is wholly in this batch or in one before it.

@@ -63,6 +63,8 @@ public:
 	std::uint64_t unacknowledged_messages() const noexcept;				   // handed over, whether sent or not
 	std::uint64_t sent_sequence() const noexcept { return base_ + sent_; } // last sent, as a stream sequence
 	std::uint64_t acknowledged_sequence() const noexcept { return base_; }
+	// Of the message at that sequence, if it has one that we know.
+	const std::optional<MessageId> &acknowledged_id() const noexcept { return base_id_; }
 	std::uint64_t acknowledged_messages() const noexcept { return acknowledged_; } // since construction
 	Lsn complete_up_to() const noexcept { return complete_; } // every commit up to here is stored; monotonic
 

@@ -3,6 +3,20 @@
 #include <algorithm>
 
 namespace pgbraid::core {
+std::string headers_before(std::string_view headers, std::string_view snapshot_before)
+{
+	constexpr std::string_view name = "Pgbraid-Snapshot: ", line_end = "\r\n";
+	std::string before{headers};
+	auto at = before.find(name);
+	if (at == before.npos)
+		return before;
+	auto end = before.find(line_end, at);
+	if (snapshot_before.empty())
+		before.erase(at, end + line_end.size() - at);
+	else
+		before.replace(at + name.size(), end - at - name.size(), snapshot_before);
+	return before;
+}
 
 Oversize::Oversize(OversizeMode mode, History history, std::size_t max_payload, const StreamTail &tail)
 	: mode_(mode), history_(std::move(history)), max_payload_(max_payload),
@@ -17,7 +31,7 @@ Oversize::Oversize(OversizeMode mode, History history, std::size_t max_payload, 
 
 // A flow that ended amid the pieces goes on with the next one if it would cut the same payload in the same way. Else
 // the pieces begin anew, but none gets an id that the stream has already.
-void Oversize::split(Batch &batch)
+void Oversize::split(Batch &batch, std::string_view snapshot_before)
 {
 	const Batch::Message message = batch[batch.size() - 1];
 	std::size_t most = limit_ - std::min(limit_ / 2, message.headers.size());
@@ -28,7 +42,7 @@ void Oversize::split(Batch &batch)
 		if (piece_ && piece_->division == division && tail_subject_ == message.subject)
 			first = piece_->number + 1;
 	}
-	batch.split_last(history_, division, first, part);
+	batch.split_last(history_, division, first, part, headers_before(message.headers, snapshot_before));
 }
 
 } // namespace pgbraid::core

@@ -6,6 +6,10 @@ namespace pgbraid::core {
 
 enum class OversizeMode { split, dead_letter, stop };
 
+// The headers of a snapshot's row, as they are while the row is not yet there: without the mark of where the snapshot
+// stands, or with the one before.
+std::string headers_before(std::string_view headers, std::string_view snapshot_before);
+
 class Oversize {
 public:
 	// `max_payload` of the server, headers included.
@@ -19,8 +23,9 @@ public:
 		return message.payload.size() + message.headers.size() > limit_;
 	}
 
-	// Replaces the last message of the batch by pieces: those that the stream does not have.
-	void split(Batch &batch);
+	// Replaces the last message of the batch by pieces: those that the stream does not have. Where it is the row of a
+	// snapshot, only the last piece says so; those before it say where the snapshot stands without the row.
+	void split(Batch &batch, std::string_view snapshot_before = {});
 
 private:
 	// Room for the headers that the publisher adds.

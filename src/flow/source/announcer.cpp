@@ -77,8 +77,12 @@ void Announcer::start_transaction(core::Lsn commit_lsn, TransactionId xid, Times
 	transaction_.start(commit_lsn, xid, commit_time);
 }
 
-void Announcer::start(core::Batch &batch, std::string_view subject, core::Position position, const char *op,
-					  size_t oversize)
+void Announcer::start(core::Batch &batch, std::string_view subject, core::Position position)
+{
+	batch.begin(subject, history_, position, headers_.view());
+}
+
+void Announcer::begin_headers(const char *op, size_t oversize)
 {
 	headers_.clear();
 	headers_.append("Pgbraid-Op: ");
@@ -89,19 +93,20 @@ void Announcer::start(core::Batch &batch, std::string_view subject, core::Positi
 		core::append_json_integer(headers_, (int64) oversize);
 		headers_.append("\r\n");
 	}
-	batch.begin(subject, history_, position, headers_.view());
 }
 
 void Announcer::begin(core::Batch &batch, core::Lsn commit_lsn)
 {
-	start(batch, transaction_subject_, {commit_lsn, 0}, "begin");
+	begin_headers("begin");
+	start(batch, transaction_subject_, {commit_lsn, 0});
 	core::append_begin(batch.payload(), transaction_);
 	batch.end();
 }
 
 void Announcer::commit(core::Batch &batch, core::Position position, uint64_t events)
 {
-	start(batch, transaction_subject_, position, "commit");
+	begin_headers("commit");
+	start(batch, transaction_subject_, position);
 	core::append_commit(batch.payload(), transaction_, position.seq, events);
 	batch.end();
 }
@@ -146,7 +151,8 @@ void Announcer::message(core::Batch &batch, const LogicalMessage &message, size_
 		prefix_.append(message.prefix);
 	subject_.clear();
 	message_template_.render(subject_, {.database = database_, .prefix = prefix_.view()});
-	start(batch, subject_.view(), message.position, "message", oversize);
+	begin_headers("message", oversize);
+	start(batch, subject_.view(), message.position);
 	core::Bytes &to = batch.payload();
 	core::repair_utf8(prefix_, 0);
 	lead_.clear();
@@ -172,10 +178,17 @@ void Announcer::message(core::Batch &batch, const LogicalMessage &message, size_
 	batch.end();
 }
 
-void Announcer::schema(core::Batch &batch, std::string_view subject, const RelationPlan &plan,
-					   const core::SchemaVersion &version, size_t oversize)
+void Announcer::schema(core::Batch &batch, std::string_view subject, const RelationPlan &plan, const NewSchema &schema,
+					   size_t oversize)
 {
-	start(batch, subject, version.since, "schema", oversize);
+	const core::SchemaVersion &version = *schema.version;
+	begin_headers("schema", oversize);
+	if (!schema.snapshot.empty()) {
+		headers_.append("Pgbraid-Snapshot: ");
+		headers_.append(schema.snapshot);
+		headers_.append("\r\n");
+	}
+	start(batch, subject, version.since);
 	core::Bytes &to = batch.payload();
 	size_t begin = to.size();
 	core::append_announcement_head(to, "schema", plan.frame, transaction_.lsn(), version.since.seq,

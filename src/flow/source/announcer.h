@@ -19,6 +19,12 @@ struct LogicalMessage {
 	bool is_transactional;
 };
 
+// A version, and where the snapshot stood whose row needs it, if it is one.
+struct NewSchema {
+	const core::SchemaVersion *version;
+	std::string_view snapshot;
+};
+
 class Announcer {
 public:
 	// In an open transaction. `database` in UTF-8.
@@ -36,12 +42,12 @@ public:
 	void begin(core::Batch &batch, core::Lsn commit_lsn);
 	void commit(core::Batch &batch, core::Position position, uint64_t events);
 	void message(core::Batch &batch, const LogicalMessage &message, size_t oversize = 0);
-	void schema(core::Batch &batch, std::string_view subject, const RelationPlan &plan,
-				const core::SchemaVersion &version, size_t oversize = 0);
+	void schema(core::Batch &batch, std::string_view subject, const RelationPlan &plan, const NewSchema &schema,
+				size_t oversize = 0);
 
 private:
-	void start(core::Batch &batch, std::string_view subject, core::Position position, const char *op,
-			   size_t oversize = 0);
+	void start(core::Batch &batch, std::string_view subject, core::Position position);
+	void begin_headers(const char *op, size_t oversize = 0);
 	void end_head(core::Bytes &to, size_t oversize);
 	bool to_utf8(std::string_view text, core::Bytes &to);
 

@@ -83,7 +83,8 @@ Contract read_contract(Relation relation, const char *name, bool own_publication
 		warn_of_missing(name, RelationGetRelationName(relation));
 		return contract;
 	}
-	contract.published = is_member(publication, id, contract);
+	// WAL has more than tables: materialized views when refreshed concurrently, and what initdb made.
+	contract.published = is_publishable_relation(relation) && is_member(publication, id, contract);
 	if (!contract.published)
 		return contract;
 	// A partition tree is published as its leaves, or else as its root.

@@ -3,6 +3,7 @@
 #include "flow/source/dead_letters.h"
 
 #include "catalog/announcements.h"
+#include "core/flow/oversize.h"
 #include "flow/source/schema_log.h"
 #include "pg/encoding.h"
 #include "settings/settings.h"
@@ -41,7 +42,7 @@ void DeadLetters::put_aside(const core::Batch::Message &message, std::string_vie
 				  .subject = std::string(message.subject),
 				  .id = std::string(message.id),
 				  .op = std::string(op),
-				  .headers = std::string(message.headers),
+				  .headers = core::headers_before(message.headers, {}),
 				  .payload = is_in_file ? std::string() : std::string(message.payload),
 				  .max_payload = max_payload,
 				  .size = message.payload.size(),

@@ -2,6 +2,7 @@
 
 #include "core/flow/json.h"
 #include "flow/source/row_filter.h"
+#include "flow/source/table_reader.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 
@@ -11,6 +12,7 @@ extern "C" {
 #include "replication/logical.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/relcache.h"
 #include "utils/timestamp.h"
 }
 
@@ -105,6 +107,11 @@ void Decoder::register_callbacks(OutputPluginCallbacks *callbacks)
 	};
 }
 
+bool Decoder::is_before_start(ReorderBufferTXN *transaction) const
+{
+	return transaction->final_lsn < start_.lsn && start_.cutoff.includes(full_xid(transaction->xid));
+}
+
 void Decoder::stand_at(core::Position position) noexcept
 {
 	position_ = position;
@@ -122,12 +129,14 @@ void Decoder::begin(ReorderBufferTXN *transaction)
 	seq_ = 0;
 	events_ = 0;
 	is_started_ = is_begun_ = false;
+	before_start_ = is_before_start(transaction);
 	transaction_ = transaction;
 	stand_at({transaction->final_lsn, 0});
 }
 
 void Decoder::commit(ReorderBufferTXN *transaction)
 {
+	recent_commits_.note(transaction->xid);
 	stand_at_next(transaction);
 	if (events_ > 0 && !is_stored() && parts_.announcer.wants_transactions()) {
 		announce_transaction();
@@ -192,9 +201,38 @@ void Decoder::filtered(const RelationPlan &plan) noexcept
 		counters_.filtered++;
 }
 
+// Also where the stream has the event already: a worker before this one may have noted it in vain.
+void Decoder::note_if_moved(ReorderBufferTXN *transaction, Relation relation, const ReorderBufferChange *change)
+{
+	HeapTuple before = pg::tuple(change->data.tp.oldtuple), after = pg::tuple(change->data.tp.newtuple);
+	Oid index_id = reading_index(relation);
+	if (before == nullptr || after == nullptr || !OidIsValid(index_id))
+		return;
+	RowImage old_image = take_apart(relation, before, old_row), new_image = take_apart(relation, after, new_row);
+	Relation index = RelationIdGetRelation(index_id);
+	old_key_.clear();
+	new_key_.clear();
+	append_key(old_key_, relation, index, [&](AttrNumber column) { return old_image.values[column - 1]; });
+	// A part of the key that is stored out of line and did not change is in the old row only.
+	append_key(new_key_, relation, index, [&](AttrNumber column) {
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), column - 1);
+		Datum value = new_image.values[column - 1];
+		bool unchanged = attribute->attlen == -1 && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value));
+		return unchanged ? old_image.values[column - 1] : value;
+	});
+	RelationClose(index);
+	if (old_key_.view() != new_key_.view())
+		moved_rows_.note({RelationGetRelid(relation), std::string(new_key_.view()), transaction->final_lsn});
+}
+
 void Decoder::change(ReorderBufferTXN *transaction, Relation relation, ReorderBufferChange *change)
 {
+	if (change->action == REORDER_BUFFER_CHANGE_UPDATE && moved_rows_.watches(RelationGetRelid(relation)) &&
+		!before_start_)
+		note_if_moved(transaction, relation, change);
 	stand_at_next(transaction);
+	if (before_start_)
+		return;
 	RelationPlan &plan = plan_of(relation);
 	if (!is_of_interest(plan))
 		return;
@@ -245,12 +283,12 @@ void Decoder::announce_schema(RelationPlan &plan, Relation relation, const Chang
 	if (version != nullptr && version->since > after_) {
 		core::Batch &batch = parts_.outlet.batch();
 		std::string_view subject = parts_.encoder.subject_of_table(plan, "schema");
-		parts_.announcer.schema(batch, subject, plan, *version);
+		parts_.announcer.schema(batch, subject, plan, {version, change.snapshot_before});
 		core::Batch::Message message = batch[batch.size() - 1];
 		if (parts_.oversize.is_too_large(message)) { // it has no place of its own for pieces
 			size_t size = message.payload.size();
 			batch.drop_last();
-			parts_.announcer.schema(batch, subject, plan, *version, size);
+			parts_.announcer.schema(batch, subject, plan, {version, change.snapshot_before}, size);
 		}
 		parts_.outlet.message_added();
 	}
@@ -260,7 +298,7 @@ void Decoder::announce_schema(RelationPlan &plan, Relation relation, const Chang
 
 // Sees to it that the last message of the batch fits, or that it leaves no trace if the stream has it already.
 template <typename Stub>
-void Decoder::settle(const char *op, Stub &&append_stub)
+void Decoder::settle(const char *op, std::string_view snapshot_before, Stub &&append_stub)
 {
 	core::Batch &batch = parts_.outlet.batch();
 	core::Batch::Message message = batch[batch.size() - 1];
@@ -275,7 +313,7 @@ void Decoder::settle(const char *op, Stub &&append_stub)
 	} else if (is_stored()) {
 		batch.drop_last();
 	} else if (is_too_large && mode == core::OversizeMode::split) {
-		parts_.oversize.split(batch);
+		parts_.oversize.split(batch, snapshot_before);
 	}
 }
 
@@ -285,7 +323,7 @@ void Decoder::emit(const RelationPlan &plan, const Change &change)
 	MemoryContext caller = MemoryContextSwitchTo(row_context_);
 	core::Batch &batch = parts_.outlet.batch();
 	parts_.encoder.append(batch, plan, change);
-	settle(name_of(change.operation), [&](size_t size) {
+	settle(name_of(change.operation), change.snapshot_before, [&](size_t size) {
 		parts_.encoder.append_stub(batch, plan, change, size, true);
 		if (!parts_.oversize.is_too_large(batch[batch.size() - 1]))
 			return;
@@ -302,6 +340,8 @@ void Decoder::truncate(ReorderBufferTXN *transaction, int count, Relation *relat
 {
 	for (int i = 0; i < count; i++) {
 		stand_at_next(transaction);
+		if (before_start_)
+			continue;
 		RelationPlan &plan = plan_of(relations[i]);
 		// Where the root of a partition tree stands for its leaves, emptying a leaf is not emptying the root.
 		bool stands_for_itself = plan.published_as == RelationGetRelid(relations[i]);
@@ -321,7 +361,7 @@ void Decoder::message(ReorderBufferTXN *transaction, const LogicalMessage &given
 	else
 		stand_at(message.position);
 	message.position = position_;
-	if (!parts_.announcer.wants(message.prefix))
+	if ((message.is_transactional && before_start_) || !parts_.announcer.wants(message.prefix))
 		return;
 	events_ += message.is_transactional ? 1 : 0;
 	if (is_stored() && parts_.oversize.mode() != core::OversizeMode::dead_letter)
@@ -331,7 +371,7 @@ void Decoder::message(ReorderBufferTXN *transaction, const LogicalMessage &given
 		announce_transaction();
 	core::Batch &batch = parts_.outlet.batch();
 	parts_.announcer.message(batch, message);
-	settle("message", [&](size_t size) { parts_.announcer.message(batch, message, size); });
+	settle("message", {}, [&](size_t size) { parts_.announcer.message(batch, message, size); });
 	if (is_stored())
 		return;
 	if (message.is_transactional)
@@ -389,13 +429,26 @@ void Decoder::redrive(const RowImage &row)
 	parts_.outlet.message_added();
 }
 
-void Decoder::snapshot_row(Relation relation, const RowImage &row, core::Position position)
+void Decoder::begin_snapshot_rows(core::Lsn lsn)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	transaction_ = nullptr;
+	parts_.encoder.start_transaction(lsn, InvalidTransactionId, now);
+	parts_.announcer.start_transaction(lsn, InvalidTransactionId, now);
+}
+
+void Decoder::snapshot_row(Relation relation, const RowImage &row, core::Position position, SnapshotMark mark)
 {
 	stand_at(position);
 	RelationPlan &plan = plan_of(relation);
 	if (plan.publishes_anything())
 		filter_and_deliver(plan, relation,
-						   {.operation = Operation::snapshot, .position = position, .after = row, .before = {}});
+						   {.operation = Operation::snapshot,
+							.position = position,
+							.after = row,
+							.before = {},
+							.snapshot = mark.reached,
+							.snapshot_before = mark.before});
 }
 
 } // namespace pgbraid::flow

@@ -4,9 +4,11 @@
 #include "flow/source/announcer.h"
 #include "flow/source/dead_letters.h"
 #include "flow/source/encoder.h"
+#include "flow/source/moved_rows.h"
 #include "flow/source/outlet.h"
 #include "flow/source/relation.h"
 #include "flow/source/schema_log.h"
+#include "flow/source/transactions.h"
 
 extern "C" {
 #include "replication/output_plugin.h"
@@ -15,6 +17,11 @@ extern "C" {
 #include <cstdint>
 
 namespace pgbraid::flow {
+
+// Where a snapshot stands with a row of it, and without; `before` may be empty, where the catalog knows.
+struct SnapshotMark {
+	std::string_view reached, before;
+};
 
 class Decoder {
 public:
@@ -40,12 +47,9 @@ public:
 	Decoder(const Parts &parts, core::Position after);
 	~Decoder();
 
-	// Among what the slot gives is the event at that position, if the slot has not been confirmed beyond it. Where it
-	// turns out not to be, this is another history than the one in the stream.
-	void must_meet_position(core::Lsn confirmed) noexcept
-	{
-		expects_position_ = after_.lsn > 0 && after_.lsn >= confirmed;
-	}
+	// Among what the slot gives is the event at that position. Where it turns out not to be, this is another history
+	// than the one in the stream.
+	void must_meet_position() noexcept { expects_position_ = true; }
 	bool has_missed_position(core::Lsn read_up_to) const noexcept
 	{
 		return expects_position_ && read_up_to > after_.lsn;
@@ -56,8 +60,16 @@ public:
 	// To be called after each record of WAL: what was published outside of any transaction could not wait for room.
 	void record_read();
 
-	// For the initial snapshot, which has the same way out: one row of an open table.
-	void snapshot_row(Relation relation, const RowImage &row, core::Position position);
+	// The flow began at this moment: what had been committed by then is part of its snapshot, and no change.
+	void begin_at(catalog::SnapshotStart start) noexcept { start_ = std::move(start); }
+
+	// For snapshots, which have the same way out. begin_snapshot_rows: the rows to come were read at this position of
+	// WAL. snapshot_row: one row of an open table; the mark goes with it, for who takes the snapshot up again.
+	void begin_snapshot_rows(core::Lsn lsn);
+	void snapshot_row(Relation relation, const RowImage &row, core::Position position, SnapshotMark mark);
+
+	RecentCommits &recent_commits() noexcept { return recent_commits_; }
+	MovedRows &moved_rows() noexcept { return moved_rows_; }
 
 	static void register_callbacks(OutputPluginCallbacks *callbacks);
 
@@ -81,9 +93,11 @@ private:
 	void start_transaction();
 	void announce_transaction();
 	void announce_schema(RelationPlan &plan, Relation relation, const Change &change);
+	bool is_before_start(ReorderBufferTXN *transaction) const;
+	void note_if_moved(ReorderBufferTXN *transaction, Relation relation, const ReorderBufferChange *change);
 	void emit(const RelationPlan &plan, const Change &change);
 	template <typename Stub>
-	void settle(const char *op, Stub &&append_stub);
+	void settle(const char *op, std::string_view snapshot_before, Stub &&append_stub);
 	void filtered(const RelationPlan &plan) noexcept;
 
 	Parts parts_;
@@ -95,6 +109,11 @@ private:
 	bool is_begun_ = false;					  // and the stream knows
 	uint64_t events_ = 0;					  // of the transaction, those that the stream had included
 	bool has_unsettled_ = false;			  // something was published outside of a transaction
+	catalog::SnapshotStart start_;
+	bool before_start_ = false; // the transaction is
+	RecentCommits recent_commits_;
+	MovedRows moved_rows_;
+	core::Bytes old_key_, new_key_;
 	MemoryContext row_context_;
 	Datum *values_[2] = {}; // new and old row, room for every column of the widest table
 	bool *nulls_[2] = {};

@@ -141,13 +141,18 @@ std::string_view Encoder::subject_of(const RelationPlan &plan, const Change &cha
 	return subject_.view();
 }
 
-// Where the payload does not name the operation, a header does.
+// Where the payload does not name the operation, a header does. A row of a snapshot says how far that has come.
 std::string_view Encoder::headers_of(const Change &change)
 {
 	headers_.clear();
 	if (format_ == Format::rows) {
 		headers_.append("Pgbraid-Op: ");
 		headers_.append(name_of(change.operation));
+		headers_.append("\r\n");
+	}
+	if (!change.snapshot.empty()) {
+		headers_.append("Pgbraid-Snapshot: ");
+		headers_.append(change.snapshot);
 		headers_.append("\r\n");
 	}
 	return headers_.empty() ? std::string_view() : headers_.view();

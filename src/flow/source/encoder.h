@@ -22,7 +22,9 @@ struct RowImage {
 struct Change {
 	Operation operation;
 	core::Position position;
-	RowImage after, before; // an insert may have a `before`, to take unchanged values from
+	RowImage after, before;			// an insert may have a `before`, to take unchanged values from
+	std::string_view snapshot = {}; // where the snapshot stands that the row is of, with it and before it
+	std::string_view snapshot_before = {};
 };
 
 // The row that has the column's value: `row`, or `other` (the old row) where `row` leaves it out as unchanged; null

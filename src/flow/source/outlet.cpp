@@ -8,8 +8,9 @@ namespace pgbraid::flow {
 
 void Outlet::flush()
 {
-	if (batch_->empty() && batch_->required_subjects().empty())
+	if (batch_->empty()) // subjects that it requires wait for the first message: nobody looks at an empty batch
 		return;
+	bytes_passed_ += batch_->bytes();
 	auto next = std::make_unique<core::Batch>();
 	publisher_.submit(std::exchange(batch_, std::move(next)));
 }

@@ -23,7 +23,7 @@ public:
 	// After each message: passes the batch on when it is big enough, and then waits for room.
 	void message_added()
 	{
-		if (batch_->bytes() >= batch_bytes)
+		if (may_wait_ && batch_->bytes() >= batch_bytes)
 			submit_and_wait();
 		else if (++messages_ % 1024 == 0)
 			look_up_();
@@ -36,11 +36,17 @@ public:
 		batch_->complete_up_to(end_lsn);
 	}
 
+	// While a table is being read nothing waits for NATS, nor goes there: a transaction is open, with a snapshot of the
+	// database, and at its end is noted what must be known before.
+	void may_wait(bool may) noexcept { may_wait_ = may; }
+
 	// Passes on what there is; before every sleep.
 	void flush();
 
 	// The end of the last commit that was encoded; 0 before the first.
 	core::Lsn committed() const noexcept { return committed_; }
+
+	uint64_t bytes_passed() const noexcept { return bytes_passed_ + batch_->bytes(); } // ever, the open batch included
 
 	// Nothing is waiting here or in the publisher.
 	bool is_empty() const { return batch_->empty() && publisher_.progress().unacknowledged_messages == 0; }
@@ -52,6 +58,8 @@ private:
 	nats::Publisher &publisher_;
 	std::function<void()> wait_, look_up_;
 	unsigned messages_ = 0;
+	bool may_wait_ = true;
+	uint64_t bytes_passed_ = 0;
 	std::unique_ptr<core::Batch> batch_ = std::make_unique<core::Batch>();
 	core::Lsn committed_ = 0;
 };

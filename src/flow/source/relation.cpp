@@ -8,6 +8,7 @@
 
 extern "C" {
 #include "access/htup_details.h"
+#include "catalog/partition.h"
 #include "nodes/bitmapset.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -50,7 +51,7 @@ void for_each_plan(F &&f)
 void invalidate_relation(Datum, Oid relation)
 {
 	for_each_plan([=](RelationPlan &plan) {
-		if (relation == InvalidOid || plan.relation == relation || plan.published_as == relation)
+		if (relation == InvalidOid || plan.relation == relation || list_member_oid(plan.ancestors, relation))
 			plan.valid = false;
 	});
 }
@@ -128,6 +129,7 @@ RelationPlan *RelationPlans::make(Relation relation)
 	auto *plan = static_cast<RelationPlan *>(palloc0(sizeof(RelationPlan)));
 	plan->memory = memory;
 	plan->relation = plan->published_as = RelationGetRelid(relation);
+	plan->ancestors = relation->rd_rel->relispartition ? get_partition_ancestors(RelationGetRelid(relation)) : NIL;
 	plan->valid = true;
 	plan->is_ours = strcmp(get_namespace_name(RelationGetNamespace(relation)), "pgbraid") == 0;
 	Contract contract = read_contract(relation, options_.publication, options_.own_publication);

@@ -4,6 +4,7 @@
 #include "flow/source/value.h"
 
 extern "C" {
+#include "nodes/pg_list.h"
 #include "utils/rel.h"
 }
 
@@ -26,6 +27,7 @@ struct ColumnPlan {
 
 struct RelationPlan {
 	Oid relation, published_as;
+	List *ancestors; // in a partition tree: their schemas may be what is published
 	bool valid;
 	MemoryContext memory;					   // holds the plan and all it points to
 	bool inserts, updates, deletes, truncates; // published

@@ -83,8 +83,9 @@ SchemaLog::SchemaLog(int64 flow, int64 generation, SchemaEvents events)
 {
 }
 
-void SchemaLog::load()
+void SchemaLog::load(core::Position after)
 {
+	catalog::forget_schemas(flow_, generation_, after);
 	history_ = catalog::read_schemas(flow_, generation_);
 }
 

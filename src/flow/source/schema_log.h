@@ -16,7 +16,9 @@ class SchemaLog {
 public:
 	SchemaLog(int64 flow, int64 generation, SchemaEvents events);
 
-	void load(); // in an open transaction
+	// In an open transaction. What begins after the position `after` the stream does not know of: it is forgotten, and
+	// found again.
+	void load(core::Position after);
 
 	// Does anybody want to know the shape that comes with this plan?
 	bool wants(const RelationPlan &plan) const { return events_ != SchemaEvents::none && !plan.shape_is_known; }

@@ -1,12 +1,13 @@
 #include "flow/source/session.h"
 
 #include "core/base/sqlstate.h"
-#include "core/flow/epoch.h"
 #include "core/flow/json.h"
 #include "flow/source/server.h"
-#include "flow/source/snapshot.h"
+#include "flow/source/standing.h"
+#include "flow/source/subjects.h"
 #include "pg/encoding.h"
 #include "pg/transaction.h"
+#include "pg/wal.h"
 #include "settings/settings.h"
 #include "worker/process.h"
 
@@ -30,7 +31,10 @@ namespace pgbraid::flow {
 namespace {
 
 // Nothing wakes a flow for what other databases write, nor when WAL of asynchronous commits reaches the disk.
-constexpr long idle_ms = 100, unflushed_ms = 10;
+constexpr long idle_ms = 100, undurable_ms = 10;
+
+// While there are changes to publish, pieces of a snapshot are this far apart.
+constexpr int snapshot_pause_ms = 200;
 
 // A worker that has streamed this long did not fail at the start.
 constexpr int stable_ms = 10 * 1000;
@@ -75,14 +79,6 @@ std::string name_of_database()
 							  [] { return pg::to_utf8(pg::call([] { return get_database_name(MyDatabaseId); })); });
 }
 
-// A slot made anew starts a new history: positions of the old one say nothing about it.
-core::History history_of(const catalog::Progress &progress, bool slot_will_be_made)
-{
-	TimeLineID timeline = pg::call([] { return GetWALInsertionTimeLine(); });
-	int64 generation = progress.generation + (slot_will_be_made ? 1 : 0);
-	return {GetSystemIdentifier(), core::to_text({MyDatabaseId, worker::self().object, timeline, generation})};
-}
-
 std::string literal(const std::string &text)
 {
 	return pg::call([&] { return quote_literal_cstr(text.c_str()); });
@@ -115,7 +111,7 @@ nats::PublisherOptions publisher_options(const catalog::Flow &flow, const std::s
 						  .description = options.connection.name,
 						  .subjects = subjects_of(flow.publication, subject_template(flow), database),
 						  .replicas = (int) flow.replicas};
-		options.history = history_of(progress, !progress.streaming);
+		options.history = history_of(progress);
 		Announcer announcer(catalog::read_announcements(flow.id), database, options.history);
 		for (std::string &subject : announcer.subjects())
 			options.stream.subjects.push_back(std::move(subject));
@@ -146,11 +142,6 @@ catalog::Progress load_progress(int64 flow)
 	return pg::in_transaction("reading pgbraid.flow_progress", [=] { return catalog::read_progress(flow); });
 }
 
-void save_progress(int64 flow, const catalog::Progress &progress)
-{
-	pg::in_transaction("writing pgbraid.flow_progress", [&] { catalog::write_progress(flow, progress); });
-}
-
 void wait_callback(core::Lsn lsn)
 {
 	current->wait_for_wal(lsn);
@@ -170,10 +161,10 @@ Session::Session(catalog::Flow flow)
 		  event_fd_),
 	  outlet_(
 		  publisher_, [this] { sleep(1000); }, [this] { service(); }),
-	  history_(history_of(progress_, !progress_.streaming)),
-	  schema_log_(flow_.id, progress_.generation + (progress_.streaming ? 0 : 1),
-				  schema_events_of(load_announcements(flow_.id).schema_events)),
-	  letters_(flow_.id), configuration_(pg::configuration_generation())
+	  history_(history_of(progress_)), schema_log_(flow_.id, progress_.generation + (progress_.streaming ? 0 : 1),
+												   schema_events_of(load_announcements(flow_.id).schema_events)),
+	  letters_(flow_.id), report_(flow_.name), configuration_(pg::configuration_generation()),
+	  touched_(pg_atomic_read_u32(&worker::self().touched))
 {
 	current = this;
 	plans_.emplace(PlanOptions{.publication = flow_.publication.c_str(),
@@ -185,7 +176,6 @@ Session::Session(catalog::Flow flow)
 		catalog::Announcements announcements = catalog::read_announcements(flow_.id);
 		oversize_mode_ = oversize_mode_of(announcements.oversize);
 		announcer_.emplace(std::move(announcements), database_, history_);
-		schema_log_.load();
 	});
 }
 
@@ -215,12 +205,10 @@ void Session::run()
 	publisher_.start();
 	set_up_slot();
 	wait_for_stream();
-	check_tail();
-	decoder_.emplace(parts(), stored_position());
-	reader_.emplace(slot_name_, wait_callback);
-	if (stored_position().lsn >= GetFlushRecPtr(nullptr))
-		give_up_lost(restored);
-	decoder_->must_meet_position(reader_->confirmed());
+	core::Resumption found = find_course();
+	check_course(found);
+	rewind_snapshots();
+	start_decoding(found);
 	decode();
 }
 
@@ -250,42 +238,24 @@ void Session::give_up_lost(const char *reason)
 	worker::leave(worker::State::lost);
 }
 
+// A slot made anew starts a new history: positions of the old one say nothing about it.
 void Session::make_slot()
 {
-	is_new_ = true;
 	progress_.generation++;
-	save_progress(flow_.id, progress_);
-	bool with_snapshot = flow_.snapshot == "initial";
-	if (with_snapshot)
-		wait_for_stream(); // so as not to hold a snapshot while NATS is away
-	pg::in_new_transaction(
-		"making the slot", [&] { return create_slot(slot_name_, wait_callback); },
-		[&](core::Lsn lsn) {
-			if (with_snapshot)
-				send_snapshot(lsn);
-		});
-	keep_slot();
+	pg::in_transaction("writing pgbraid.flow_progress", [&] {
+		catalog::begin_generation(flow_.id, progress_.generation);
+		catalog::reset_snapshots(flow_.id);
+	});
+	wait_for_stream(); // so as not to retain WAL while NATS has never been there
+	create_slot(slot_name_, wait_callback);
+	progress_.stream = name_of_stream(connection_, flow_.stream);
+	progress_.first_sequence = publisher_.progress().tail->sequence;
+	progress_.settled = {};
 	progress_.streaming = pg::in_transaction("writing pgbraid.flow_progress", [&] {
-		schema_log_.save();
-		letters_.save();
-		return catalog::finish_progress(flow_.id, progress_.generation);
+		return catalog::begin_streaming(flow_.id, progress_.generation, progress_.stream, progress_.first_sequence);
 	});
 	if (!progress_.streaming)
-		worker::leave(worker::State::stopped); // and begin anew
-}
-
-void Session::send_snapshot(core::Lsn lsn)
-{
-	worker::set_state(worker::State::snapshotting);
-	Decoder decoder(parts(), {});
-	TimestampTz now = GetCurrentTimestamp();
-	encoder_->start_transaction(lsn, InvalidTransactionId, now);
-	announcer_->start_transaction(lsn, InvalidTransactionId, now);
-	publish_snapshot(decoder, flow_.publication, lsn,
-					 [](uint64_t rows) { pg_atomic_write_u64(&worker::self().rows_snapshotted, rows); });
-	outlet_.flush();
-	while (!outlet_.is_empty())
-		sleep(1000);
+		worker::leave(worker::State::stopped); // somebody has asked meanwhile to begin anew
 }
 
 // On the first connection the publisher finds out where the stream ends.
@@ -295,56 +265,109 @@ void Session::wait_for_stream()
 		sleep(1000);
 }
 
-// A flow that has streamed before finds its own last message at the end of the stream, or that of its predecessor.
-void Session::check_tail()
+core::Resumption Session::find_course()
 {
 	const core::StreamTail tail = *publisher_.progress().tail;
-	if (tail.last && !is_new_)
-		check_writer(tail);
-	core::History history = history_of(progress_, false);
-	worker::Entry &entry = worker::self();
-	uint64 hash =
-		std::hash<std::string>()(nats::printable(connection_.urls) + ' ' + flow_.stream + ' ' + history.epoch);
-	uint64 stored = std::exchange(entry.stream_hash, hash) == hash ? pg_atomic_read_u64(&entry.stored_sequence) : 0;
-	pg_atomic_write_u64(&entry.stored_sequence, stored);
-	if (stored > 0 && (tail.sequence < stored || (tail.last && tail.last->history != history)))
-		give_up_lost("its stream no longer has messages that it had acknowledged");
+	std::string stream = name_of_stream(connection_, flow_.stream);
+	if (progress_.stream != stream) {
+		progress_.stream = stream;
+		progress_.first_sequence = 0;
+		progress_.settled = {};
+		pg::in_transaction("writing pgbraid.flow_progress", [&] { catalog::change_stream(flow_.id, stream); });
+	}
+	remember_stream(stream, epoch_of(progress_));
+	return core::resume_after(standing_of(progress_, tail));
 }
 
-void Session::check_writer(const core::StreamTail &tail) const
+void Session::check_course(const core::Resumption &found)
 {
-	const core::History &writer = tail.last->history;
-	auto theirs = core::parse_epoch(writer.epoch), ours = core::parse_epoch(history_of(progress_, false).epoch);
-	bool is_ours = writer.system == GetSystemIdentifier() && theirs && theirs->is_same_flow(*ours) &&
-				   !theirs->is_later_than(*ours);
-	if (!is_ours)
-		throw pg::Failure(
-			{.sqlstate = "55000",
-			 .message = "stream \"" + flow_.stream + "\" has another writer",
-			 .detail = "Its last message is " + std::to_string(tail.sequence) + ", of epoch " + writer.epoch + ".",
-			 .hint =
-				 "Give each flow a stream of its own: pgflow_alter(" + literal(flow_.name) + ", stream => '...')."});
+	switch (found.course) {
+		case core::Course::go_on: break;
+		case core::Course::lost: give_up_lost("its stream no longer has messages that it had acknowledged");
+		case core::Course::restored: give_up_lost(restored);
+		case core::Course::other_writer: refuse_other_writer();
+	}
+	if (found.went_back) {
+		pg_atomic_write_u64(&worker::self().acknowledged_lsn, 0); // who waits must wait again
+		std::string message = "stream \"" + flow_.stream + "\" lost messages that it had acknowledged";
+		const char *hint = "They are published again, from WAL. Look after the NATS server's disk, or use replicas.";
+		worker::set_trouble(worker::self(), core::sqlstate::data_corrupted, message.c_str(), hint);
+		ereport(WARNING, (errmsg("%s", message.c_str()), errhint("%s", hint)));
+	}
+	if (found.has_undone) {
+		std::string message =
+			"stream \"" + flow_.stream + "\" has events of commits that a failover or a recovery has undone";
+		const char *hint = "Let synchronous standbys confirm commits: flows wait for those.";
+		worker::set_trouble(worker::self(), core::sqlstate::data_corrupted, message.c_str(), hint);
+		ereport(WARNING, (errmsg("%s", message.c_str()), errhint("%s", hint)));
+	}
 }
 
-core::Position Session::stored_position() const
+void Session::refuse_other_writer() const
 {
-	auto tail = publisher_.progress().tail;
-	bool ours = tail && tail->last && tail->last->history == history_of(progress_, false);
-	return ours ? tail->last->position : core::Position{};
+	const core::StreamTail tail = *publisher_.progress().tail;
+	throw pg::Failure(
+		{.sqlstate = "55000",
+		 .message = "stream \"" + flow_.stream + "\" has another writer",
+		 .detail =
+			 "Its last message is " + std::to_string(tail.sequence) + ", of epoch " + tail.last->history.epoch + ".",
+		 .hint = "Give each flow a stream of its own: pgflow_alter(" + literal(flow_.name) + ", stream => '...')."});
+}
+
+void Session::rewind_snapshots()
+{
+	uint64 sequence = publisher_.progress().tail->sequence;
+	if (!pg::in_transaction("reading pgbraid.flow_snapshots",
+							[&] { return catalog::rewind_snapshots(flow_.id, sequence, settings::flow_horizon_ms()); }))
+		give_up_lost("its stream no longer has rows of a snapshot that it had acknowledged");
+}
+
+void Session::start_decoding(const core::Resumption &found)
+{
+	pg::in_transaction("reading pgbraid.flow_schemas", [&] { schema_log_.load(found.after); });
+	decoder_.emplace(parts(), found.after);
+	backfill_.emplace(flow_.id, flow_.publication, *decoder_, outlet_,
+					  Backfill::Callbacks{.await_empty = [this] { return await_empty(); },
+										  .save_notes =
+											  [this] {
+												  schema_log_.save();
+												  letters_.save();
+											  }});
+	backfill_->load();
+	if (backfill_->must_begin())
+		backfill_->begin();
+	const core::StreamTail tail = *publisher_.progress().tail;
+	backfill_->resume(found.in_snapshot ? tail.snapshot : "", found.after);
+	auto start = pg::in_transaction("reading pgbraid.flow_snapshots", [&] { return catalog::initial_start(flow_.id); });
+	if (start)
+		decoder_->begin_at(std::move(*start));
+	reader_.emplace(slot_name_, wait_callback);
+	if (found.must_be_met && found.after.lsn >= reader_->confirmed())
+		decoder_->must_meet_position();
 }
 
 void Session::decode()
 {
-	worker::set_state(worker::State::streaming);
 	stable_at_ = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), stable_ms);
 	ereport(LOG, (errmsg("flow \"%s\" streams from slot \"%s\" to stream \"%s\"", flow_.name.c_str(),
 						 slot_name_.c_str(), flow_.stream.c_str())));
 	between_records_ = true;
 	for (unsigned records = 0;; records++) {
-		if (reader_->end() >= GetFlushRecPtr(nullptr))
+		bool is_idle = reader_->end() >= durable_end();
+		if (is_idle || records % 256 == 0)
+			take_up_requests();
+		if (backfill_->can_work(reader_->end()) && (is_idle || GetCurrentTimestamp() >= next_work_)) {
+			if (!backfill_->work(reader_->end()))
+				sleep(1);
+			next_work_ = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), snapshot_pause_ms);
+			continue;
+		}
+		if (is_idle)
 			wait_for_wal(reader_->end() + 1);
 		else if (records % 256 == 0)
 			service();
+		if (reader_->end() >= durable_end())
+			continue; // woken for something else
 		between_records_ = false;
 		reader_->read();
 		between_records_ = true;
@@ -354,22 +377,42 @@ void Session::decode()
 	}
 }
 
+// Somebody changed the catalog: a snapshot may have been asked for.
+void Session::take_up_requests()
+{
+	uint32 touched = pg_atomic_read_u32(&worker::self().touched);
+	if (std::exchange(touched_, touched) != touched && !backfill_->is_pending())
+		backfill_->load();
+}
+
+// While nobody is half way through a record.
+bool Session::has_other_work()
+{
+	return between_records_ && backfill_ &&
+		   (pg_atomic_read_u32(&worker::self().touched) != touched_ || backfill_->can_work(reader_->end()));
+}
+
 void Session::wait_for_wal(core::Lsn lsn)
 {
-	while (GetFlushRecPtr(nullptr) < lsn) {
+	while (durable_end() < lsn && !has_other_work()) {
 		outlet_.flush();
 		pg_atomic_write_u32(&worker::self().wants_wake, 1);
 		pg_memory_barrier();
-		if (GetFlushRecPtr(nullptr) >= lsn)
+		if (durable_end() >= lsn)
 			break;
 		sleep(idle_timeout());
 	}
 	pg_atomic_write_u32(&worker::self().wants_wake, 0);
 }
 
+core::Lsn Session::durable_end() const
+{
+	return pg::durable_wal_end(settings::flow_wait_for_standbys());
+}
+
 long Session::idle_timeout() const
 {
-	return GetXLogInsertRecPtr() > GetFlushRecPtr(nullptr) ? unflushed_ms : idle_ms;
+	return GetXLogInsertRecPtr() > durable_end() ? undurable_ms : idle_ms;
 }
 
 void Session::sleep(long timeout_ms)
@@ -379,6 +422,13 @@ void Session::sleep(long timeout_ms)
 	service();
 }
 
+uint64_t Session::await_empty()
+{
+	while (!outlet_.is_empty())
+		sleep(1000);
+	return publisher_.progress().acknowledged_sequence;
+}
+
 // Has somebody altered the foreign server or a user mapping? The catalog can't be asked while a transaction of the past
 // is being decoded; but if NATS does not take its changes, the worker might wait here for ever.
 bool Session::server_differs()
@@ -386,7 +436,7 @@ bool Session::server_differs()
 	if (!server_changed || flow_.server.empty())
 		return false;
 	if (IsTransactionState())
-		return !was_healthy_;
+		return !report_.is_healthy();
 	server_changed = false;
 	return connection_ !=
 		   pg::in_transaction("looking up the NATS server", [&] { return look_up_connection(flow_, database_); });
@@ -397,11 +447,15 @@ void Session::service()
 {
 	pg::call([] { pg::check_interrupts(); });
 	nats::Publisher::Progress progress = publisher_.progress();
-	report(progress);
-	confirm(progress);
+	check_publisher(progress);
+	report_.publishing(progress);
+	if (decoder_)
+		report_.decoding(decoder_->counters(), outlet_.committed());
+	if (reader_)
+		confirm(progress);
 	if (worker::stop_requested())
 		worker::leave(worker::State::stopped);
-	if (!was_healthy_)
+	if (!report_.is_healthy())
 		pg::call([] { hear_of_changes(); });
 	if (pg::configuration_generation() != configuration_ || server_differs())
 		worker::leave(worker::State::stopped); // the manager starts it again, with the new settings
@@ -409,50 +463,20 @@ void Session::service()
 		worker::recovered();
 		stable_at_ = 0;
 	}
-	if (progress.state == nats::Publisher::State::broken &&
-		progress.error->sqlstate == std::string_view(core::sqlstate::data_corrupted))
-		give_up_lost(progress.error->message.c_str());
-	if (progress.state == nats::Publisher::State::broken)
-		throw pg::Failure(*progress.error);
 }
 
-void Session::report(const nats::Publisher::Progress &progress)
+void Session::check_publisher(const nats::Publisher::Progress &progress)
 {
-	worker::Entry &entry = worker::self();
-	report_trouble(progress);
-	pg_atomic_fetch_add_u64(&entry.retries, (int64) (progress.retries - reported_retries_));
-	reported_retries_ = progress.retries;
-	pg_atomic_fetch_add_u64(&entry.events_published, (int64) (progress.acknowledged_messages - reported_published_));
-	reported_published_ = progress.acknowledged_messages;
-	if (reader_ && progress.acknowledged_messages > 0)
-		pg_atomic_write_u64(&entry.stored_sequence, progress.acknowledged_sequence);
-	if (!decoder_)
+	if (progress.state != nats::Publisher::State::broken)
 		return;
-	const Decoder::Counters &now = decoder_->counters();
-	pg_atomic_fetch_add_u64(&entry.events_filtered, (int64) (now.filtered - reported_.filtered));
-	if (now.last_commit > 0)
-		pg_atomic_write_u64(&entry.sent_lsn, now.last_commit);
-	if (now.last_commit_time != 0)
-		pg_atomic_write_u64(&entry.last_event_at, (uint64) now.last_commit_time);
-	if (outlet_.committed() != reported_.last_commit && unacknowledged_commits_.size() < 1000)
-		unacknowledged_commits_.push_back({outlet_.committed(), now.last_commit_time});
-	reported_ = now;
-}
-
-void Session::report_trouble(const nats::Publisher::Progress &progress)
-{
-	if (progress.errors != reported_errors_ && progress.error) {
-		reported_errors_ = progress.errors;
-		worker::set_trouble(worker::self(), progress.error->sqlstate, progress.error->message.c_str(),
-							progress.error->hint.c_str());
-		if (was_healthy_ || reported_errors_ == 1)
-			ereport(LOG, (errmsg("flow \"%s\" can't publish: %s", flow_.name.c_str(), progress.error->message.c_str()),
-						  progress.error->hint.empty() ? 0 : errhint("%s", progress.error->hint.c_str())));
-	}
-	if (progress.healthy && !was_healthy_) {
-		ereport(LOG, (errmsg("flow \"%s\" is connected to %s", flow_.name.c_str(), progress.connected_url.c_str())));
-	}
-	was_healthy_ = progress.healthy;
+	// The stream went back: what it lost may be in WAL. A new worker looks; and who waits must wait again.
+	bool went_back = progress.error->sqlstate == std::string_view(core::sqlstate::data_corrupted);
+	if (went_back)
+		pg_atomic_write_u64(&worker::self().acknowledged_lsn, 0);
+	report_.publishing(progress);
+	if (went_back)
+		worker::leave(worker::State::stopped);
+	throw pg::Failure(*progress.error);
 }
 
 // What can be confirmed: the last commit whose events are all stored; or, when nothing is on its way, all that was
@@ -464,51 +488,55 @@ core::Lsn Session::safe_position(const nats::Publisher::Progress &progress) cons
 	return progress.complete_up_to;
 }
 
-// For stat_flow.lag: the commit time of what is stored, or the present if there is nothing else.
-void Session::note_lag(core::Lsn safe)
-{
-	pg_atomic_uint64 &stored_at = worker::self().acknowledged_at;
-	while (!unacknowledged_commits_.empty() && unacknowledged_commits_.front().lsn <= safe) {
-		pg_atomic_write_u64(&stored_at, (uint64) unacknowledged_commits_.front().time);
-		unacknowledged_commits_.pop_front();
-	}
-	if (safe >= GetFlushRecPtr(nullptr))
-		pg_atomic_write_u64(&stored_at, (uint64) GetCurrentTimestamp());
-}
-
-// Saves what must outlive this process before the slot forgets where it came from, and returns what may be confirmed.
+// What must outlive this process before the slot, or the place of a snapshot, is noted beyond where it came from.
 // Tables can't be written while the past is being decoded.
-core::Lsn Session::save_before(core::Lsn safe)
+void Session::save_notes()
 {
-	core::Lsn unsaved = std::min(schema_log_.unsaved_since(), letters_.unsaved_since());
-	if (unsaved == SchemaLog::nothing)
-		return safe;
-	if (IsTransactionState() || HistoricSnapshotActive())
-		return std::min(safe, unsaved);
+	if (schema_log_.unsaved_since() == SchemaLog::nothing && letters_.unsaved_since() == SchemaLog::nothing)
+		return;
 	pg::in_transaction("writing pgbraid.flow_schemas", [this] {
 		schema_log_.save();
 		letters_.save();
 	});
-	return safe;
 }
 
 void Session::confirm(const nats::Publisher::Progress &progress)
 {
-	if (!reader_)
-		return;
-	worker::Entry &entry = worker::self();
 	core::Lsn safe = safe_position(progress);
-	note_lag(safe);
-	if (safe > pg_atomic_read_u64(&entry.acknowledged_lsn)) {
-		pg_atomic_write_u64(&entry.acknowledged_lsn, safe);
-		pg::call([&] { ConditionVariableBroadcast(&entry.progress); });
-	}
-	reader_->confirm(save_before(safe));
-	if (reader_->confirmed() == saved_ || GetCurrentTimestamp() < next_save_)
+	core::Checkpoint stored = {.lsn = safe,
+							   .sequence = progress.acknowledged_sequence,
+							   .position = core::last_whole(progress.acknowledged_position)};
+	if (progress.acknowledged_messages > 0)
+		remember(stored);
+	report_.stored(safe);
+	if (between_records_ && !IsTransactionState())
+		save_notes();
+	TimestampTz now = GetCurrentTimestamp();
+	if (now < next_checkpoint_)
 		return;
+	next_checkpoint_ = TimestampTzPlusMilliseconds(now, settings::flow_save_interval_ms());
+	settling_.note(now, stored);
+	if (between_records_ && !IsTransactionState())
+		settle();
+}
+
+// What is confirmed to the slot can't be published again: so first it is noted what the stream must have.
+void Session::settle()
+{
+	core::Lsn needed = backfill_->needs_wal_from();
+	auto settled = settling_.take_settled(GetCurrentTimestamp(), settings::flow_horizon_ms() * INT64CONST(1000),
+										  needed > 0 ? needed : ~core::Lsn{0});
+	if (!settled || settled->lsn <= reader_->confirmed())
+		return;
+	if (settled->position.lsn > 0 && settled->sequence != progress_.settled.sequence) {
+		pg::in_transaction("writing pgbraid.flow_progress", [&] {
+			catalog::settle(flow_.id, *settled);
+			catalog::prune_chunks(flow_.id, settings::flow_horizon_ms());
+		});
+		progress_.settled = *settled;
+	}
+	reader_->confirm(settled->lsn);
 	reader_->save();
-	saved_ = reader_->confirmed();
-	next_save_ = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), settings::flow_save_interval_ms());
 }
 
 } // namespace pgbraid::flow

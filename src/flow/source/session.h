@@ -1,12 +1,14 @@
 // One life of a flow worker: from its definition to the stream.
 #pragma once
 #include "catalog/flows.h"
+#include "core/flow/resumption.h"
+#include "flow/source/backfill.h"
 #include "flow/source/decoder.h"
+#include "flow/source/report.h"
 #include "flow/source/slot.h"
 #include "nats/publisher.h"
 #include "pg/wait.h"
 
-#include <deque>
 #include <optional>
 
 namespace pgbraid::flow {
@@ -18,7 +20,7 @@ public:
 
 	[[noreturn]] void run();
 
-	// Sleeps until WAL is on disk up to `lsn`, doing meanwhile what there is to do.
+	// Sleeps until WAL is durable up to `lsn`, doing meanwhile what there is to do.
 	void wait_for_wal(core::Lsn lsn);
 
 	// Stops the publisher's thread, or leaves it to itself when it takes too long.
@@ -28,30 +30,33 @@ private:
 	void set_up_slot();
 	void make_slot();
 	Decoder::Parts parts();
-	core::Lsn save_before(core::Lsn safe);
-	void send_snapshot(core::Lsn lsn);
+	void save_notes();
 	void wait_for_stream();
-	void check_tail();
-	void check_writer(const core::StreamTail &tail) const;
-	core::Position stored_position() const;
-	[[noreturn]] void give_up_lost(const char *reason);
+	core::Resumption find_course();
+	void check_course(const core::Resumption &found);
+	void rewind_snapshots();
+	void start_decoding(const core::Resumption &found);
 	[[noreturn]] void decode();
+	bool has_other_work();
+	void take_up_requests();
+	[[noreturn]] void give_up_lost(const char *reason);
+	[[noreturn]] void refuse_other_writer() const;
 
 	void sleep(long timeout_ms);
 	void service();
 	bool server_differs();
-	void report(const nats::Publisher::Progress &progress);
-	void report_trouble(const nats::Publisher::Progress &progress);
+	void check_publisher(const nats::Publisher::Progress &progress);
 	void confirm(const nats::Publisher::Progress &progress);
-	void note_lag(core::Lsn safe);
+	void settle();
 	core::Lsn safe_position(const nats::Publisher::Progress &progress) const;
+	core::Lsn durable_end() const;
 	long idle_timeout() const;
+	uint64_t await_empty();
 
 	catalog::Flow flow_;
 	std::string slot_name_;
 	std::string database_;
 	catalog::Progress progress_;
-	bool is_new_ = false; // the slot was made by this worker
 	int event_fd_;
 	pg::Waiter waiter_;
 	nats::ConnectionOptions connection_; // that the publisher was made with
@@ -63,24 +68,20 @@ private:
 	core::OversizeMode oversize_mode_ = core::OversizeMode::split;
 	std::optional<core::Oversize> oversize_;
 	std::optional<Announcer> announcer_;
+	Report report_;
 	std::optional<Encoder> encoder_;
 	std::optional<RelationPlans> plans_;
 	std::optional<Decoder> decoder_;
 	std::optional<SlotReader> reader_;
+	std::optional<Backfill> backfill_;
 
 	bool between_records_ = false; // no transaction is half handed over
 	unsigned configuration_;
-	Decoder::Counters reported_;
-	uint64_t reported_errors_ = 0, reported_retries_ = 0, reported_published_ = 0;
-	struct Commit {
-		core::Lsn lsn;
-		TimestampTz time;
-	};
-	std::deque<Commit> unacknowledged_commits_; // some of them
-	bool was_healthy_ = false;
+	uint32 touched_;
+	TimestampTz next_work_ = 0; // of the backfill, while there are changes to publish
+	core::Settling settling_;
+	TimestampTz next_checkpoint_ = 0;
 	TimestampTz stable_at_ = 0; // 0 once earlier failures are forgotten
-	TimestampTz next_save_ = 0;
-	core::Lsn saved_ = 0;
 };
 
 } // namespace pgbraid::flow

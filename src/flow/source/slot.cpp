@@ -10,11 +10,8 @@ extern "C" {
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/slot.h"
-#include "replication/snapbuild.h"
-#include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
-#include "utils/snapmgr.h"
 }
 
 namespace pgbraid::flow {
@@ -63,29 +60,20 @@ void allow_own_plugin()
 	});
 }
 
-core::Lsn create_slot(const std::string &name, WaitForWal wait)
+void create_slot(const std::string &name, WaitForWal wait)
 {
 	wait_for_wal = wait;
-	return pg::call([&] {
-		XactIsoLevel = XACT_REPEATABLE_READ; // what the slot's snapshot is good for
+	pg::call([&] {
+		StartTransactionCommand(); // to wait for others in
 		CheckLogicalDecodingRequirements();
 		pg::create_ephemeral_slot(name.c_str());
-		auto *context = CreateInitDecodingContext(plugin, NIL, true, InvalidXLogRecPtr, reader_routine(), no_write,
+		auto *context = CreateInitDecodingContext(plugin, NIL, false, InvalidXLogRecPtr, reader_routine(), no_write,
 												  no_write, nullptr);
 		DecodingContextFindStartpoint(context);
-		// The last record read has told which transactions run: nothing decoded later commits before it.
-		XLogRecPtr position = context->reader->ReadRecPtr;
-		RestoreTransactionSnapshot(SnapBuildInitialSnapshot(context->snapshot_builder), MyProc);
 		FreeDecodingContext(context);
-		return position;
-	});
-}
-
-void keep_slot()
-{
-	pg::call([] {
 		ReplicationSlotPersist();
 		ReplicationSlotRelease();
+		CommitTransactionCommand();
 	});
 }
 

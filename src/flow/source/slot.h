@@ -19,11 +19,8 @@ void allow_own_plugin();
 // Waits until WAL is on disk up to the LSN; called when PostgreSQL's reader needs what is not there yet.
 using WaitForWal = void (*)(core::Lsn lsn);
 
-// Makes the slot and waits for the transactions that run to end. Must be called in a transaction that has read nothing
-// yet; afterwards that transaction sees the database exactly as of the slot's start. Returns a position that is before
-// every change that the slot will give. The slot is still ephemeral: keep_slot() makes it last.
-core::Lsn create_slot(const std::string &name, WaitForWal wait);
-void keep_slot();
+// Makes the slot; waits for the transactions that run to end, so that whatever commits later will be given whole.
+void create_slot(const std::string &name, WaitForWal wait);
 
 void drop_slot(const std::string &name);
 

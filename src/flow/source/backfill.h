@@ -1,0 +1,92 @@
+// Snapshots of tables within a running flow: the initial one, and those that pgflow_snapshot asks for.
+//
+// A snapshot has a cutoff (catalog::SnapshotStart). Rows that were inserted later are told by their changes, which the
+// flow publishes anyway, and are left out. So pieces of a table can be read at any time, each in a short transaction
+// between two records of WAL, and no row is read that is older than what the stream has already told.
+//
+// Pieces are acknowledged by the stream and noted in the catalog before the next change is published. Every row carries
+// its place in a header, so that the end of the stream tells a new worker where to go on.
+#pragma once
+#include "catalog/snapshots.h"
+#include "flow/source/decoder.h"
+#include "flow/source/outlet.h"
+#include "flow/source/table_reader.h"
+
+extern "C" {
+#include "nodes/execnodes.h"
+}
+
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace pgbraid::flow {
+
+class Backfill {
+public:
+	struct Callbacks {
+		std::function<uint64_t()> await_empty; // until all that was handed over is acknowledged: where the stream ends
+		std::function<void()> save_notes;	   // in the transaction that has read a piece, before that is published
+	};
+	Backfill(int64 flow, std::string publication, Decoder &decoder, Outlet &outlet, Callbacks callbacks);
+
+	// Reads from the catalog what there is to do. `place` is what the last message of the stream says, if it is a row
+	// of a snapshot, and `position` its position; nothing is read before WAL has been decoded beyond it.
+	void load();
+	void resume(std::string_view place, core::Position position);
+
+	bool is_pending() const noexcept { return next_.has_value(); }
+
+	// What the slot must go on to give: 0 is nothing in particular.
+	core::Lsn needs_wal_from() const noexcept { return next_ ? decoder_.moved_rows().needs_wal_from() : 0; }
+
+	// Is there something to be done now? `end`: WAL has been decoded up to here.
+	bool can_work(core::Lsn end) const noexcept;
+
+	// One piece of work. Between two records of WAL, outside of a transaction. False when it was not possible at this
+	// moment, and will be in the next.
+	bool work(core::Lsn end);
+
+	// The flow begins with a snapshot whose moment has not come yet.
+	bool must_begin() const noexcept { return next_ && next_->initial && !next_->begun; }
+	void begin();
+
+private:
+	struct Piece {
+		bool was_read = false; // else it was not possible at this moment
+		bool is_end_of_table = false;
+		std::optional<std::string> last_key;
+		uint64_t rows = 0;
+		size_t moved = 0; // of the rows that have moved, so many have been read
+	};
+	void watch_moves();
+	Piece read_piece(core::Lsn end);
+	Oid read_table(core::Lsn lsn, Piece &piece);
+	void read_moved(core::Lsn lsn, Piece &piece);
+	void begin_filter(Relation relation);
+	void read_rows(TableReader &reader, const catalog::SnapshotTable &table, core::Lsn lsn, Piece &piece);
+	bool belongs(const TableReader &reader, const catalog::SnapshotTable &table) const;
+	bool passes_filter(TableReader &reader);
+	void publish(TableReader &reader, std::string_view key, core::Position position);
+	Oid present_table() const;
+	bool all_read() const noexcept { return next_->place.ordinal >= (int64) next_->tables.size(); }
+	void renew_table(Oid filenode);
+	void record(const Piece &piece, uint64_t sequence);
+	void show_progress() const;
+
+	int64 flow_;
+	std::string publication_;
+	Decoder &decoder_;
+	Outlet &outlet_;
+	std::function<uint64_t()> await_empty_;
+	std::function<void()> save_notes_;
+	std::optional<catalog::Snapshot> next_;
+	core::Position last_position_{}; // of a row; or of the end of the stream, at first
+	core::Lsn all_read_at_ = 0;		 // end of WAL when the last row was read: until then, rows may have moved unseen
+	ExprState *filter_ = nullptr;	 // of the table being read, within a piece
+	ExprContext *filter_context_ = nullptr;
+	core::Bytes place_;
+	std::string before_; // the place of the row before; empty: where the catalog says
+};
+
+} // namespace pgbraid::flow
