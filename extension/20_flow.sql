@@ -389,6 +389,23 @@ CREATE FUNCTION pgbraid.check_condition(relation regclass, condition text) RETUR
 LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'pgbraid_check_condition';
 COMMENT ON FUNCTION pgbraid.check_condition(regclass, text) IS 'raises an error for what is no condition on the rows of a table';
 
+CREATE FUNCTION pgbraid.check_filter(tables regclass[], filter text) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	relation regclass;
+BEGIN
+	FOREACH relation IN ARRAY tables LOOP
+		PERFORM pgbraid.check_condition(relation, filter);
+	END LOOP;
+EXCEPTION WHEN OTHERS THEN
+	RAISE EXCEPTION 'filter of table "%": %', relation, SQLERRM
+		USING ERRCODE = SQLSTATE, HINT = 'Write what could stand after WHERE, about the columns of that table alone: filter => ''amount > 10''.';
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.check_filter(regclass[], text) IS 'raises an error for a filter that does not hold for each of the tables';
+
 -- Tables that a publication lets out, the partitions of a published root included.
 CREATE FUNCTION pgbraid.published_tables(publication name) RETURNS SETOF regclass
 LANGUAGE sql STABLE
@@ -530,8 +547,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	found pgbraid.flows := pgbraid.find_flow(flow);
-	published regclass[] := ARRAY(SELECT pgbraid.published_tables(found.publication));
+	asked pgbraid.flows := pgbraid.find_flow(flow);
+	published regclass[] := ARRAY(SELECT pgbraid.published_tables(asked.publication));
 	bad regclass;
 BEGIN
 	PERFORM pgbraid.require_logical();
@@ -543,11 +560,13 @@ BEGIN
 	IF FOUND THEN
 		RAISE EXCEPTION 'flow "%" does not publish table "%"', flow, bad
 			USING ERRCODE = 'invalid_parameter_value',
-			      HINT = CASE WHEN found.owns_publication THEN format('Add it with SELECT pgflow_alter(%L, tables => ...).', flow)
-			                  ELSE format('ALTER PUBLICATION %I ADD TABLE %s;', found.publication, bad) END;
+			      HINT = CASE WHEN asked.owns_publication THEN format('Add it with SELECT pgflow_alter(%L, tables => ...).', flow)
+			                  ELSE format('ALTER PUBLICATION %I ADD TABLE %s;', asked.publication, bad) END;
 	END IF;
-	PERFORM pgbraid.check_condition(t, filter) FROM unnest(coalesce(tables, published)) t;
-	RETURN pgbraid.request_snapshot(found.id, tables, filter);
+	IF filter IS NOT NULL THEN
+		PERFORM pgbraid.check_filter(coalesce(tables, published), filter);
+	END IF;
+	RETURN pgbraid.request_snapshot(asked.id, tables, filter);
 END;
 $$;
 COMMENT ON FUNCTION @extschema@.pgflow_snapshot(name, regclass[], text) IS

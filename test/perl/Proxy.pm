@@ -4,7 +4,8 @@
 # pass         forwards what comes
 # delay(ms)    forwards every chunk that much later, both ways
 # cut(bytes)   passes that many more bytes, then closes every connection in the middle of whatever it is;
-#              direction => 'to_client' counts those of the server, then => 'refuse' lets nobody in afterwards
+#              direction => 'to_client' counts those of the server, then => 'refuse' lets nobody in afterwards,
+#              then => 'hold' closes nothing, but holds back what follows on that connection, until pass
 # black_hole   accepts connections and bytes, and forwards nothing; a connection that lost bytes ends with it
 # stall        holds back, until pass, what comes on connections that are there, and lets new ones pass: bytes arrive
 #              late, and after those of a later connection, even if the client has gone
@@ -25,6 +26,7 @@ use Time::HiRes qw(time);
 my $owner = $$;
 my @running;
 my $chunk = 65_536;
+my $never = 9**9**9;
 my $most_held = 4 << 20;	# of one direction; more stays in the kernel, and makes the sender wait
 
 # Proxy->new(port => of the server)
@@ -144,7 +146,7 @@ sub interests
 	for my $side (sides($proxy))
 	{
 		push @readers, $side->{socket} unless $side->{ended} || held($side->{other}) >= $most_held;
-		next if $side->{stalled} || !@{ $side->{held} };
+		next if $side->{stalled} || !@{ $side->{held} } || $side->{held}[0][0] == $never;
 		my $wait = $side->{held}[0][0] - time;
 		if ($wait <= 0) { push @writers, $side->{socket} }
 		else { $timeout = min($timeout // $wait, $wait) }
@@ -232,14 +234,15 @@ sub drop
 sub cut_after
 {
 	my ($proxy, $side, $bytes) = @_;
-	my $last = substr $bytes, 0, $proxy->{cut_bytes};
-	$proxy->{cut_bytes} -= length $bytes;
+	my $last = substr $bytes, 0, $proxy->{cut_bytes}, '';
+	$proxy->{cut_bytes} -= length $last;
 	push @{ $side->{held} }, [ 0, $last ];
 	write_side($proxy, $side);
 	return if $proxy->{cut_bytes} > 0;
 	delete $proxy->{cut_direction};
 	$proxy->{cuts}++;
 	if ($proxy->{cut_then} eq 'refuse') { change_mode($proxy, 'refuse') }
+	elsif ($proxy->{cut_then} eq 'hold') { push @{ $side->{held} }, [ $never, $bytes ] }
 	else { drop_all($proxy) }
 	return;
 }
@@ -285,7 +288,11 @@ sub change_mode
 	delete $proxy->{cut_direction};
 	drop_all($proxy, sub { $_[0][0]{lost} || $_[0][1]{lost} }) if $old eq 'black_hole' && $mode ne $old;
 	listen $proxy->{listener}, 128 or die "listen: $!" if $old eq 'refuse' && $mode ne $old;
-	$_->{stalled} = $mode eq 'stall' for sides($proxy);
+	for my $side (sides($proxy))
+	{
+		$side->{stalled} = $mode eq 'stall';
+		$_->[0] = 0 for grep { $_->[0] == $never } @{ $side->{held} };
+	}
 	return unless $mode eq 'refuse';
 	shutdown $proxy->{listener}, SHUT_RD or die "shutdown: $!";
 	drop_all($proxy);

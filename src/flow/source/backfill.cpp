@@ -31,26 +31,29 @@ void forget_catalog()
 	pg::call([] { InvalidateSystemCaches(); });
 }
 
-// "<snapshot>/<table>/<key>", with a key of its own for a table that is done.
+// "<snapshot>/<table>/<rows>/<key>", with a key of its own for a table that is done.
 constexpr char table_done[] = "-";
 
 struct Place {
 	int64 snapshot = 0;
 	Oid table = InvalidOid;
+	uint64_t rows = 0; // so far
 	std::string key;
 };
 
 std::optional<Place> parse_place(std::string_view text)
 {
 	Place place;
-	const char *end = text.data() + text.size();
-	auto [slash, error] = std::from_chars(text.data(), end, place.snapshot);
-	if (error != std::errc() || slash == end || *slash != '/')
+	const char *at = text.data(), *end = at + text.size();
+	auto take = [&](auto &number) {
+		auto [next, error] = std::from_chars(at, end, number);
+		bool good = error == std::errc() && next != end && *next == '/';
+		at = next + (good ? 1 : 0);
+		return good;
+	};
+	if (!take(place.snapshot) || !take(place.table) || !take(place.rows))
 		return std::nullopt;
-	auto [second, bad_table] = std::from_chars(slash + 1, end, place.table);
-	if (bad_table != std::errc() || second == end || *second != '/')
-		return std::nullopt;
-	place.key = pg::from_utf8({second + 1, (size_t) (end - second - 1)});
+	place.key = pg::from_utf8({at, (size_t) (end - at)});
 	return place;
 }
 
@@ -96,9 +99,8 @@ void Backfill::resume(std::string_view text, core::Position position)
 		if (next_->tables[i].relation != place->table)
 			continue;
 		next_->place.ordinal = (int64) i + (place->key == table_done ? 1 : 0);
-		next_->place.last_key.reset();
-		if (place->key != table_done)
-			next_->place.last_key = place->key;
+		next_->place.rows = place->rows;
+		next_->place.last_key = place->key == table_done ? std::nullopt : std::optional<std::string>(place->key);
 		break;
 	}
 }
@@ -221,8 +223,8 @@ void Backfill::read_rows(TableReader &reader, const catalog::SnapshotTable &tabl
 			std::string_view key = reader.key();
 			if (is_published) {
 				position.seq++;
-				publish(reader, key, position);
 				piece.rows++;
+				publish(reader, key, position, next_->place.rows + piece.rows);
 			}
 			if (is_last) {
 				piece.last_key = key;
@@ -256,9 +258,10 @@ void Backfill::read_moved(core::Lsn lsn, Piece &piece)
 			begin_filter(reader.relation());
 			if (next_->filter.empty() || passes_filter(reader)) {
 				position.seq++;
-				publish(reader, piece.is_end_of_table ? table_done : piece.last_key.value_or(""), position);
-				last_position_ = position;
 				piece.rows++;
+				publish(reader, piece.is_end_of_table ? table_done : piece.last_key.value_or(""), position,
+						next_->place.rows + piece.rows);
+				last_position_ = position;
 			}
 		}
 		reader.close();
@@ -298,12 +301,14 @@ Oid Backfill::present_table() const
 	return next_->tables[Min(ordinal, next_->tables.size() - 1)].relation;
 }
 
-void Backfill::publish(TableReader &reader, std::string_view key, core::Position position)
+void Backfill::publish(TableReader &reader, std::string_view key, core::Position position, uint64_t rows)
 {
 	place_.clear();
 	core::append_json_integer(place_, next_->id);
 	place_.append('/');
 	core::append_json_integer(place_, present_table());
+	place_.append('/');
+	core::append_json_integer(place_, (int64) rows);
 	place_.append('/');
 	size_t start = place_.size();
 	place_.append(key);

@@ -67,7 +67,7 @@ private:
 	void read_rows(TableReader &reader, const catalog::SnapshotTable &table, core::Lsn lsn, Piece &piece);
 	bool belongs(const TableReader &reader, const catalog::SnapshotTable &table) const;
 	bool passes_filter(TableReader &reader);
-	void publish(TableReader &reader, std::string_view key, core::Position position);
+	void publish(TableReader &reader, std::string_view key, core::Position position, uint64_t rows);
 	Oid present_table() const;
 	bool all_read() const noexcept { return next_->place.ordinal >= (int64) next_->tables.size(); }
 	void renew_table(Oid filenode);
