@@ -97,7 +97,8 @@ is(scalar($braid->events('none')), 4, 'none: rows alone');
 $braid->sql("SELECT pgflow_resume('all', restart => true)");
 $braid->until_sql("SELECT count(*) FROM pgbraid.stat_flow WHERE flow = 'all' AND state = 'streaming'", '1');
 $braid->until_sql("SELECT generation = 3 AND streaming FROM pgbraid.flow_progress p JOIN pgbraid.flows f ON f.id = p.flow AND f.flow = 'all'");
-is(story($braid->events('all')), 'schema 1, ' . join(', ', ('snapshot') x 4), 'a flow that begins anew knows no shape');
+# (The worker that was there may have read the table for itself before it heard that it shall begin anew.)
+is(story(grep { $_->{headers}{'Nats-Msg-Id'} =~ /-3\.[0-9A-F]{16}\./ } $braid->events('all')), 'schema 1, ' . join(', ', ('snapshot') x 4), 'a flow that begins anew knows no shape');
 
 # A partitioned table has one shape.
 $braid->sql("CREATE TABLE p (id int PRIMARY KEY, x text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
