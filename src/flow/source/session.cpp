@@ -356,12 +356,20 @@ void Session::rewind_snapshots()
 		give_up_lost("its stream no longer has rows of a snapshot that it had acknowledged");
 }
 
+// What a worker before this one has passed over, with options that may be no more, is not looked at again. (Known while
+// the server runs.)
+core::Position Session::passed_over(const core::Resumption &found) const
+{
+	core::Lsn end = pg_atomic_read_u64(&worker::self().acknowledged_lsn);
+	return found.went_back || end == 0 ? core::Position{} : core::Position{end - 1, ~uint64_t{0}};
+}
+
 void Session::start_decoding(const core::Resumption &found)
 {
 	const core::StreamTail tail = *publisher_.progress().tail;
 	found_ = {.lsn = 0, .sequence = tail.sequence, .position = found.after};
 	pg::in_transaction("reading pgbraid.flow_schemas", [&] { schema_log_.load(found.after); });
-	decoder_.emplace(parts(), found.after);
+	decoder_.emplace(parts(), std::max(found.after, passed_over(found)));
 	backfill_.emplace(flow_.id, flow_.publication, load_progress(flow_.id).secret, *decoder_, outlet_,
 					  Backfill::Callbacks{.await_empty = [this] { return await_empty(); },
 										  .save_notes =
@@ -377,7 +385,7 @@ void Session::start_decoding(const core::Resumption &found)
 	if (start)
 		decoder_->begin_at(std::move(*start));
 	reader_.emplace(slot_name_, wait_callback);
-	if (found.must_be_met && found.after.lsn >= reader_->confirmed())
+	if (found.must_be_met && found.after.lsn >= reader_->confirmed() && passed_over(found) < found.after)
 		decoder_->must_meet_position();
 }
 

@@ -36,6 +36,7 @@ private:
 	void check_course(const core::Resumption &found);
 	void rewind_snapshots();
 	void start_decoding(const core::Resumption &found);
+	core::Position passed_over(const core::Resumption &found) const;
 	[[noreturn]] void decode();
 	bool has_other_work() const;
 	bool shall_work(bool is_idle) const;
