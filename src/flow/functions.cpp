@@ -171,12 +171,7 @@ PGBRAID_FUNCTION(pgbraid_require_logical)
 
 PGBRAID_FUNCTION(pgbraid_check_subject)
 {
-	using core::SubjectKind;
-	std::string_view kind = flow::text_argument(fcinfo, 1);
-	(void) pg::take(
-		core::SubjectTemplate::parse(flow::text_argument(fcinfo, 0), kind == "message"		 ? SubjectKind::message
-																	 : kind == "transaction" ? SubjectKind::transaction
-																							 : SubjectKind::row));
+	(void) pg::take(core::SubjectTemplate::parse(flow::text_argument(fcinfo, 0)));
 	PG_RETURN_VOID();
 }
 

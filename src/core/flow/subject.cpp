@@ -117,16 +117,6 @@ std::optional<Error> problem_of(std::string_view subject)
 	return std::nullopt;
 }
 
-const char *placeholders_of(SubjectKind kind)
-{
-	switch (kind) {
-		case SubjectKind::row: break;
-		case SubjectKind::message: return "The placeholders are {database} and {prefix}.";
-		case SubjectKind::transaction: return "The only placeholder is {database}.";
-	}
-	return "The placeholders are {database}, {schema}, {table}, {op} and {key}.";
-}
-
 std::string_view take_token(std::string_view &subject)
 {
 	auto dot = subject.find('.');
@@ -137,24 +127,19 @@ std::string_view take_token(std::string_view &subject)
 
 } // namespace
 
-std::optional<SubjectTemplate::Part> SubjectTemplate::part_named(std::string_view name, SubjectKind kind)
+std::optional<SubjectTemplate::Part> SubjectTemplate::part_named(std::string_view name)
 {
 	constexpr std::pair<std::string_view, Part> names[] = {
 		{"database", Part::database}, {"schema", Part::schema}, {"table", Part::table}, {"op", Part::op},
-		{"key", Part::key},			  {"prefix", Part::prefix},
-	};
-	auto is_known = [kind](Part part) {
-		if (part == Part::database)
-			return true;
-		return (part == Part::prefix ? SubjectKind::message : SubjectKind::row) == kind;
+		{"key", Part::key},
 	};
 	for (const auto &[known, part] : names)
-		if (name == known && is_known(part))
+		if (name == known)
 			return part;
 	return std::nullopt;
 }
 
-Result<SubjectTemplate> SubjectTemplate::parse(std::string_view text, SubjectKind kind)
+Result<SubjectTemplate> SubjectTemplate::parse(std::string_view text)
 {
 	SubjectTemplate result;
 	std::string sample;
@@ -172,9 +157,10 @@ Result<SubjectTemplate> SubjectTemplate::parse(std::string_view text, SubjectKin
 		if (close == 0 || close == text.npos)
 			return invalid("it has an unpaired brace", "Placeholders are written as {table}.");
 		auto name = text.substr(1, close - 1);
-		auto part = part_named(name, kind);
+		auto part = part_named(name);
 		if (!part)
-			return invalid("unknown placeholder {" + std::string{name} + "}", placeholders_of(kind));
+			return invalid("unknown placeholder {" + std::string{name} + "}",
+						   "The placeholders are {database}, {schema}, {table}, {op} and {key}.");
 		sample += 'x';
 		placeholders++;
 		result.pieces_.push_back({*part, {}});
@@ -200,7 +186,6 @@ std::string_view SubjectTemplate::value_of(Part part, const SubjectValues &value
 		case Part::table: return values.table;
 		case Part::op: return values.op;
 		case Part::key: return values.key;
-		case Part::prefix: return values.prefix;
 		case Part::literal: break;
 	}
 	return {};
