@@ -10,7 +10,7 @@ my $braid = Braid->new;
 # The columns are an interface.
 is($braid->sql("SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'pgbraid.stat_flow'::regclass AND attnum > 0"),
 	'flow state slot_name stream events_published rows_snapshotted events_filtered retries confirmed_lsn sent_lsn lag_bytes lag '
-	. 'last_event_at last_sqlstate last_error last_hint last_error_at pid', 'columns of stat_flow');
+	. 'last_event_at last_sqlstate last_error last_hint last_error_at pid retained_bytes', 'columns of stat_flow');
 is($braid->sql("SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'pgbraid.stat_worker'::regclass AND attnum > 0"),
 	'kind database object state pid started_at next_start_at restarts last_sqlstate last_error last_hint last_error_at', 'columns of stat_worker');
 is($braid->sql('SELECT count(*) FROM pgbraid.stat_flow'), 0, 'no flow, no line');

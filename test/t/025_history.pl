@@ -9,7 +9,7 @@ use PostgreSQL::Test::RecursiveCopy;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $braid = Braid->new;
+my $braid = Braid->new(conf => 'pgbraid.flow_horizon = 1h');
 my $node = $braid->node;
 my $store = $braid->nats->directory . '/store';
 my $copies = 0;

@@ -16,7 +16,7 @@ authorization {
 }
 END
 my $nats = NatsServer->new(config => $accounts, credentials => 'good:right@');
-my $braid = Braid->new(nats => $nats);
+my $braid = Braid->new(nats => $nats, conf => 'pgbraid.flow_horizon = 1h');
 my $port = $nats->port;
 my $number = 0;
 
