@@ -8,6 +8,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::RecursiveCopy;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Until;
 
 my $braid = Braid->new(conf => 'pgbraid.flow_horizon = 1h');
 my $node = $braid->node;
@@ -87,6 +88,7 @@ has_every_row_once('also when PostgreSQL crashed meanwhile');
 my $empty = "$store.empty";
 mkdir $empty or die $!;
 restore_store($empty);
+until_true(sub { (($braid->nats->stream_state('postgres_rides') // {})->{messages} // 0) >= $id }, 'the stream is filled');	# the flow has yet to notice
 has_every_row_once('a stream that is gone is filled again');
 
 # The last message alone is missing, as after a purge: its place is known.
