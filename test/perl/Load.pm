@@ -144,10 +144,10 @@ sub commits
 	my ($braid) = @_;
 	my ($out, $err) = ('', '');
 	my $end = $braid->sql('SELECT pg_current_wal_flush_lsn()');
-	# The file is named, lest pg_waldump asks one that is yet to be filled for the size of segments.
-	my $first = $braid->sql("SELECT pg_walfile_name('$braid->{history_begins}')");
+	# Files are named, lest pg_waldump asks one that is yet to be filled for the size of segments.
+	my @files = map { $braid->sql("SELECT pg_walfile_name('$_')") } $braid->{history_begins}, $end;
 	my @command = ('pg_waldump', '-p', $braid->node->data_dir . '/pg_wal', '-r', 'Transaction',
-		'-s', $braid->{history_begins}, '-e', $end, $first);
+		'-s', $braid->{history_begins}, '-e', $end, @files);
 	IPC::Run::run(\@command, '>', \$out, '2>', \$err) or die "pg_waldump failed: $err";
 	return map { m{tx: +(\d+), lsn: (\w+)/(\w+), .* desc: COMMIT } ? [ hex($2) * 2**32 + hex($3), $1 ] : () } split /\n/, $out;
 }
