@@ -36,7 +36,7 @@ all: pgbraid.control
 pgbraid.control: pgbraid.control.in META.json
 	sed 's/@version@/$(BRAID_VERSION)/' $< > $@
 
-pgbraid-tail: tools/pgbraid-tail.o $(addprefix src/core/flow/,subject.o json.o json_scalars.o position.o)
+pgbraid-tail: tools/pgbraid-tail.o $(addprefix src/core/flow/,subject.o json.o json_scalars.o position.o base64.o)
 	$(CXX) $(CXXFLAGS) $^ -lnats -lpthread -o $@
 
 -include $(SOURCES:.cpp=.d) tools/pgbraid-tail.d

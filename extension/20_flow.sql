@@ -115,6 +115,74 @@ COMMENT ON COLUMN pgbraid.flow_snapshot_chunks.last_key IS 'last row that was re
 COMMENT ON COLUMN pgbraid.flow_snapshot_chunks.rows IS 'rows up to here';
 COMMENT ON COLUMN pgbraid.flow_snapshot_chunks.made_at IS 'when the message was acknowledged';
 
+CREATE TABLE pgbraid.flow_schemas (
+	flow bigint REFERENCES pgbraid.flows ON DELETE CASCADE,
+	generation bigint,
+	relation oid,
+	version bigint NOT NULL,
+	since_lsn pg_lsn,
+	since_seq bigint,
+	table_name text NOT NULL,
+	shape text NOT NULL,
+	PRIMARY KEY (flow, generation, relation, since_lsn, since_seq)
+);
+COMMENT ON TABLE pgbraid.flow_schemas IS 'shapes that the tables of a flow have had; not dumped, like pgbraid.flow_progress';
+COMMENT ON COLUMN pgbraid.flow_schemas.flow IS 'number of the flow';
+COMMENT ON COLUMN pgbraid.flow_schemas.generation IS 'as in pgbraid.flow_progress';
+COMMENT ON COLUMN pgbraid.flow_schemas.relation IS 'oid of the table as published';
+COMMENT ON COLUMN pgbraid.flow_schemas.version IS 'counts the shapes of the table from 1';
+COMMENT ON COLUMN pgbraid.flow_schemas.since_lsn IS 'position of the first event that needs it: commit';
+COMMENT ON COLUMN pgbraid.flow_schemas.since_seq IS 'position of the first event that needs it: ordinal in the transaction';
+COMMENT ON COLUMN pgbraid.flow_schemas.table_name IS 'schema and name, as events show them';
+COMMENT ON COLUMN pgbraid.flow_schemas.shape IS 'columns and key, as schema events show them';
+
+CREATE TABLE pgbraid.dead_letters (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	flow bigint NOT NULL REFERENCES pgbraid.flows ON DELETE CASCADE,
+	subject text NOT NULL,
+	message_id text NOT NULL,
+	lsn pg_lsn NOT NULL,
+	seq bigint NOT NULL,
+	op text NOT NULL,
+	headers text NOT NULL,
+	payload bytea NOT NULL,
+	size bigint NOT NULL,
+	reason text NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	redriven_at timestamptz,
+	UNIQUE (flow, message_id)
+);
+COMMENT ON TABLE pgbraid.dead_letters IS 'messages that were too large for NATS, of flows with the option {"oversize": "dead_letter"}';
+COMMENT ON COLUMN pgbraid.dead_letters.id IS 'number of the letter';
+COMMENT ON COLUMN pgbraid.dead_letters.flow IS 'number of the flow';
+COMMENT ON COLUMN pgbraid.dead_letters.subject IS 'subject that it was meant for';
+COMMENT ON COLUMN pgbraid.dead_letters.message_id IS 'id of the message in the stream that stands for it';
+COMMENT ON COLUMN pgbraid.dead_letters.lsn IS 'position: commit';
+COMMENT ON COLUMN pgbraid.dead_letters.seq IS 'position: ordinal in the transaction';
+COMMENT ON COLUMN pgbraid.dead_letters.op IS 'operation';
+COMMENT ON COLUMN pgbraid.dead_letters.headers IS 'headers of the event, a line each';
+COMMENT ON COLUMN pgbraid.dead_letters.payload IS 'what could not be published';
+COMMENT ON COLUMN pgbraid.dead_letters.size IS 'bytes of the payload';
+COMMENT ON COLUMN pgbraid.dead_letters.reason IS 'why it was put aside';
+COMMENT ON COLUMN pgbraid.dead_letters.created_at IS 'when it was put aside';
+COMMENT ON COLUMN pgbraid.dead_letters.redriven_at IS 'when pgflow_redrive last asked for it to be published';
+
+CREATE TABLE pgbraid.redrives (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	flow bigint NOT NULL,
+	dead_letter bigint NOT NULL,
+	subject text NOT NULL,
+	headers text NOT NULL,
+	payload bytea NOT NULL
+);
+COMMENT ON TABLE pgbraid.redrives IS 'always empty: a row that passes through lets its flow publish a dead letter, which it reads from WAL';
+COMMENT ON COLUMN pgbraid.redrives.id IS 'number of the request';
+COMMENT ON COLUMN pgbraid.redrives.flow IS 'number of the flow';
+COMMENT ON COLUMN pgbraid.redrives.dead_letter IS 'number of the letter';
+COMMENT ON COLUMN pgbraid.redrives.subject IS 'subject to publish it on';
+COMMENT ON COLUMN pgbraid.redrives.headers IS 'headers of the event';
+COMMENT ON COLUMN pgbraid.redrives.payload IS 'what to publish';
+
 SELECT pg_extension_config_dump('pgbraid.flows', '');
 SELECT pg_extension_config_dump('pgbraid.flows_id_seq', '');
 
@@ -130,9 +198,10 @@ CREATE FUNCTION pgbraid.require_logical() RETURNS void
 LANGUAGE c AS 'MODULE_PATHNAME', 'pgbraid_require_logical';
 COMMENT ON FUNCTION pgbraid.require_logical() IS 'raises an error, with the setting to change, where flows can''t run';
 
-CREATE FUNCTION pgbraid.check_subject(template text) RETURNS void
+CREATE FUNCTION pgbraid.check_subject(template text, kind text DEFAULT 'row') RETURNS void
 LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'pgbraid_check_subject';
-COMMENT ON FUNCTION pgbraid.check_subject(text) IS 'raises an error for a template that could make an illegal NATS subject';
+COMMENT ON FUNCTION pgbraid.check_subject(text, text) IS
+	'raises an error for a template that could make an illegal NATS subject; kinds are row, message and transaction';
 
 CREATE FUNCTION pgbraid.check_stream(stream text) RETURNS void
 LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'pgbraid_check_stream';
@@ -171,6 +240,47 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.find_flow(name) IS 'the flow of that name, or an error';
 
+-- Options that say what is published besides rows, and what becomes of that which is too large.
+CREATE FUNCTION pgbraid.check_announcements(options jsonb) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	key text;
+BEGIN
+	IF options ? 'messages' AND jsonb_typeof(options->'messages') <> 'boolean' AND (
+		jsonb_typeof(options->'messages') <> 'array' OR jsonb_path_exists(options, '$.messages[*] ? (@.type() != "string")'))
+	THEN
+		RAISE EXCEPTION 'option "messages" must be true, false or a list of prefixes'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"messages": ["my_prefix"]}''.';
+	END IF;
+	IF options->'messages' ? 'pgbraid' THEN
+		RAISE EXCEPTION 'messages with the prefix "pgbraid" are not published'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Choose another prefix for yours.';
+	END IF;
+	IF options ? 'transactions' AND jsonb_typeof(options->'transactions') <> 'boolean' THEN
+		RAISE EXCEPTION 'option "transactions" must be true or false'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"transactions": true}''.';
+	END IF;
+	FOREACH key IN ARRAY '{message_subject,transaction_subject}'::text[] LOOP
+		IF options ? key AND jsonb_typeof(options->key) <> 'string' THEN
+			RAISE EXCEPTION 'option "%" must be a subject', key
+				USING ERRCODE = 'invalid_parameter_value', HINT = format('Write options => ''{"%s": "app.outbox"}''.', key);
+		END IF;
+		PERFORM pgbraid.check_subject(options->>key, split_part(key, '_', 1));
+	END LOOP;
+	IF options ? 'schema_events' AND coalesce(options->>'schema_events', '') NOT IN ('changes', 'all', 'none') THEN
+		RAISE EXCEPTION 'option "schema_events" must be "changes", "all" or "none"'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"schema_events": "all"}''.';
+	END IF;
+	IF options ? 'oversize' AND coalesce(options->>'oversize', '') NOT IN ('split', 'dead_letter', 'stop') THEN
+		RAISE EXCEPTION 'option "oversize" must be "split", "dead_letter" or "stop"'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"oversize": "split"}''.';
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.check_announcements(jsonb) IS
+	'raises an error for what a flow can''t do with messages, transactions, schemas and large events';
 CREATE FUNCTION pgbraid.check_wal_limit(wal_limit text, wal_policy text) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -211,7 +321,13 @@ BEGIN
 	END IF;
 	PERFORM pgbraid.check_subject(flow.subject);
 	PERFORM pgbraid.check_stream(flow.stream);
-	PERFORM pgbraid.check_options(flow.options, '{message_id,replicas,rows_per_message,columns,filter,wal_limit,wal_policy}');
+	PERFORM pgbraid.check_options(flow.options,
+		'{message_id,replicas,rows_per_message,columns,filter,messages,message_subject,transactions,transaction_subject,schema_events,oversize,wal_limit,wal_policy}');
+	PERFORM pgbraid.check_announcements(flow.options);
+	IF flow.options->>'oversize' = 'dead_letter' AND coalesce(flow.options->>'rows_per_message', '1') <> '1' THEN
+		RAISE EXCEPTION 'option "oversize": "dead_letter" needs messages of one row'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave rows_per_message out, or choose "split".';
+	END IF;
 	IF jsonb_typeof(flow.options->'message_id') <> 'boolean' THEN
 		RAISE EXCEPTION 'option "message_id" must be true or false'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"message_id": false}''.';
@@ -559,6 +675,35 @@ END;
 $$;
 COMMENT ON FUNCTION @extschema@.pgflow_drop(name, boolean) IS
 	'ends a flow: its publication goes with the transaction, its worker and slot right after the commit; the stream stays';
+
+-- The row that passes through pgbraid.redrives has its place among the changes of this database, and with it the message
+-- has a position: it is published once, whatever happens meanwhile.
+CREATE FUNCTION @extschema@.pgflow_redrive(flow name, dead_letter bigint DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	driven pgbraid.flows := pgbraid.find_flow(flow);
+	letters bigint;
+BEGIN
+	WITH chosen AS (
+		UPDATE pgbraid.dead_letters d SET redriven_at = now()
+		 WHERE d.flow = driven.id
+		   AND CASE WHEN pgflow_redrive.dead_letter IS NULL THEN d.redriven_at IS NULL ELSE d.id = pgflow_redrive.dead_letter END
+		RETURNING d.id, d.subject, d.headers, d.payload)
+	INSERT INTO pgbraid.redrives (flow, dead_letter, subject, headers, payload)
+	SELECT driven.id, c.id, c.subject, c.headers, c.payload FROM chosen c ORDER BY c.id;
+	GET DIAGNOSTICS letters = ROW_COUNT;
+	IF letters = 0 AND dead_letter IS NOT NULL THEN
+		RAISE EXCEPTION 'flow "%" has no dead letter %', flow, dead_letter
+			USING ERRCODE = 'undefined_object', HINT = 'SELECT id, subject, size FROM pgbraid.dead_letters lists them.';
+	END IF;
+	DELETE FROM pgbraid.redrives r WHERE r.flow = driven.id;
+	RETURN letters;
+END;
+$$;
+COMMENT ON FUNCTION @extschema@.pgflow_redrive(name, bigint) IS
+	'publishes a dead letter, or all that have not been; returns how many';
 
 -- SECURITY DEFINER: whoever may wait for a flow need not be able to read its definition.
 CREATE FUNCTION @extschema@.pgflow_wait(flow name, upto pg_lsn DEFAULT NULL, timeout interval DEFAULT '1 min') RETURNS boolean

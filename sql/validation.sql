@@ -61,6 +61,28 @@ SELECT pgflow_create('v', tables => '{v_t}', options => '{"message_id": "no"}');
 \echo :SQLSTATE
 SELECT pgflow_create('v', tables => '{v_t}', options => '{"replicas": 6}');
 \echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', options => '{"messages": "app"}');
+\echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', options => '{"messages": [1]}');
+\echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', options => '{"messages": ["pgbraid"]}');
+\echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', options => '{"message_subject": "a.{table}"}');
+\echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', options => '{"message_subject": 1}');
+\echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', options => '{"transactions": "yes"}');
+\echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', options => '{"transaction_subject": "a.{prefix}"}');
+\echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', options => '{"schema_events": "some"}');
+\echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', options => '{"schema_events": null}');
+\echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', options => '{"oversize": "ignore"}');
+\echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', subject => 'a.{prefix}');
+\echo :SQLSTATE
 SELECT pgflow_create('v', tables => '{v_t}', server => 'v_missing');
 \echo :SQLSTATE
 SELECT pgflow_create('v', tables => '{v_t}', server => 'v_other');
@@ -276,6 +298,8 @@ SELECT pgflow_pause('v');
 SELECT pgflow_resume('v');
 \echo :SQLSTATE
 SELECT pgflow_wait('v');
+\echo :SQLSTATE
+SELECT pgflow_redrive('v');
 \echo :SQLSTATE
 SELECT pgflow_drop('v');
 \echo :SQLSTATE

@@ -2,6 +2,7 @@
 //
 // Reads through an ordered consumer, from the last sequence seen on whenever something breaks: so nothing is missed and
 // nothing comes twice, whatever happens to the server meanwhile.
+#include "core/flow/base64.h"
 #include "core/flow/subject.h"
 
 #include <nats/nats.h>
@@ -122,6 +123,15 @@ void append_json(std::string &to, std::string_view text)
 			to += c;
 		}
 	}
+	to += '"';
+}
+
+void append_base64(std::string &to, std::string_view bytes)
+{
+	pgbraid::core::Bytes text;
+	pgbraid::core::append_base64(text, bytes);
+	to += '"';
+	to += text.view();
 	to += '"';
 }
 
@@ -344,11 +354,17 @@ private:
 			append_json(line_, natsMsg_GetSubject(message));
 			line_ += ",\"headers\":";
 			append_headers(line_, message);
-			line_ += ",\"data\":";
-			if (is_json(payload))
-				line_ += payload;
-			else
-				append_json(line_, payload);
+			const char *part = nullptr;
+			if (natsMsgHeader_Get(message, "Pgbraid-Part", &part) == NATS_OK) {
+				line_ += ",\"data_base64\":";
+				append_base64(line_, payload);
+			} else {
+				line_ += ",\"data\":";
+				if (is_json(payload))
+					line_ += payload;
+				else
+					append_json(line_, payload);
+			}
 			line_ += '}';
 		} else {
 			if (options_.verbose)

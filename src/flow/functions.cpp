@@ -171,7 +171,12 @@ PGBRAID_FUNCTION(pgbraid_require_logical)
 
 PGBRAID_FUNCTION(pgbraid_check_subject)
 {
-	(void) pg::take(core::SubjectTemplate::parse(flow::text_argument(fcinfo, 0)));
+	using core::SubjectKind;
+	std::string_view kind = flow::text_argument(fcinfo, 1);
+	(void) pg::take(
+		core::SubjectTemplate::parse(flow::text_argument(fcinfo, 0), kind == "message"		 ? SubjectKind::message
+																	 : kind == "transaction" ? SubjectKind::transaction
+																							 : SubjectKind::row));
 	PG_RETURN_VOID();
 }
 

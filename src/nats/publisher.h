@@ -47,7 +47,7 @@ public:
 		std::uint64_t unacknowledged_messages = 0;
 		std::uint64_t retries = 0; // attempts after a failure, connections included
 		std::string connected_url;
-		std::size_t max_payload = 0;	  // of the server, headers included; 0 before the first connection
+		std::size_t max_payload = 0; // that server and stream take, headers included; 0 before the first connection
 		std::optional<core::Error> error; // the latest trouble
 		std::uint64_t errors = 0;		  // how many there have been, so that a new one can be told from an old one
 		bool healthy = false;			  // connected, and nothing has failed since; after a refusal or silence

@@ -173,6 +173,8 @@ void Sender::begin_round(const core::StreamTail &tail)
 	progress_.state = Publisher::State::ready;
 	progress_.connected_url = connection_->connected_url();
 	progress_.max_payload = static_cast<std::size_t>(connection_->max_payload());
+	if (tail.max_message > 0)
+		progress_.max_payload = std::min<std::size_t>(progress_.max_payload, tail.max_message);
 	progress_.healthy = !refused_;
 	if (outbox_.unacknowledged_messages() == 0)
 		failures_ = 0;

@@ -48,6 +48,7 @@ private:
 	Maybe collect();
 	Maybe accept(std::string_view answer, std::uint64_t sequence);
 	Maybe too_large(const core::Batch::Message &message);
+	Maybe give_up(Error error);
 	void take();
 	void show();
 	void wait();

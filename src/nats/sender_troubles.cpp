@@ -65,7 +65,13 @@ Sender::Maybe Sender::too_large(const core::Batch::Message &message)
 				"The server's max_payload, headers included, is " + std::to_string(connection_->max_payload()) +
 					" bytes.",
 				"Raise max_payload in the NATS server's configuration."};
-	// The last thing that is done: count what was stored before it.
+	return give_up(std::move(error));
+}
+
+// The last thing that is done: count what was stored before. Whoever owns the publisher makes another one, which asks
+// anew what the server takes.
+Sender::Maybe Sender::give_up(Error error)
+{
 	auto tail = read_tail(*connection_, options_.stream.name);
 	if (tail.ok()) {
 		auto resumed = outbox_.resume(*tail);
@@ -104,8 +110,12 @@ Sender::Maybe Sender::collect()
 Sender::Maybe Sender::accept(std::string_view answer, std::uint64_t sequence)
 {
 	auto what = [this] { return "could not publish to stream \"" + options_.stream.name + "\""; };
-	if (auto error = server_error(answer); error.code != 0)
-		return Trouble{jetstream_error(error, what())};
+	if (auto error = server_error(answer); error.code != 0) {
+		Error refused = jetstream_error(error, what());
+		if (refused.sqlstate == std::string_view(sqlstate::limit_exceeded)) // the stream's max_msg_size
+			return give_up(std::move(refused));
+		return Trouble{std::move(refused)};
+	}
 	auto stored = json_number(json_member(answer, "seq"));
 	if (auto stream = json_string(json_member(answer, "stream")); stream != options_.stream.name)
 		return Trouble{

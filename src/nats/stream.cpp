@@ -213,6 +213,7 @@ Result<core::StreamTail> read_tail(const Connection &connection, const std::stri
 		return jetstream_error(info->error, what);
 	core::StreamTail tail;
 	tail.sequence = json_number(json_member(json_member(info->text, "state"), "last_seq"));
+	tail.max_message = json_number(json_member(json_member(info->text, "config"), "max_msg_size")); // -1: any
 	if (tail.sequence == 0)
 		return tail;
 	auto last = ask(connection, "STREAM.MSG.GET." + stream, "{\"seq\":" + std::to_string(tail.sequence) + "}");
@@ -227,6 +228,10 @@ Result<core::StreamTail> read_tail(const Connection &connection, const std::stri
 		if (!tail.last)
 			tail.last = core::parse_message_id(header(headers, name));
 	tail.snapshot = header(headers, "Pgbraid-Snapshot");
+	tail.piece = core::parse_piece(header(headers, "Pgbraid-Part"), header(headers, "Pgbraid-Size"),
+								   header(headers, "Pgbraid-Hash"));
+	if (tail.piece)
+		tail.subject = json_string(json_member(json_member(last->text, "message"), "subject"));
 	return tail;
 }
 

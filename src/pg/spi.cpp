@@ -11,7 +11,7 @@ namespace pgbraid::pg::spi {
 
 namespace {
 
-constexpr int max_parameters = 8;
+constexpr int max_parameters = 10;
 
 uint64 run(const char *sql, std::initializer_list<Parameter> parameters)
 {
@@ -38,6 +38,11 @@ uint64 run(const char *sql, std::initializer_list<Parameter> parameters)
 Parameter text(std::string_view value)
 {
 	return {TEXTOID, call([&] { return PointerGetDatum(cstring_to_text_with_len(value.data(), (int) value.size())); })};
+}
+
+Parameter bytea(std::string_view value)
+{
+	return {BYTEAOID, text(value).value}; // the same bytes within
 }
 
 Parameter bigint(int64 value)

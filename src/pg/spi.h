@@ -21,6 +21,7 @@ struct Parameter {
 	bool is_null = false;
 };
 Parameter text(std::string_view value);
+Parameter bytea(std::string_view value);
 Parameter bigint(int64 value);
 Parameter oid(Oid value);
 Parameter boolean(bool value);

@@ -5,6 +5,7 @@ use warnings;
 
 use IPC::Run;
 use JSON::PP;
+use MIME::Base64 qw(decode_base64);
 use NatsServer;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -97,6 +98,25 @@ sub until_state
 	return $met;
 }
 
+sub worker_pid
+{
+	my ($self, $flow) = @_;
+	return $self->sql('SELECT pid FROM pgbraid.stat_flow WHERE pid IS NOT NULL AND flow = ' . quoted($flow));
+}
+
+# Kills a flow's worker with -9, so that PostgreSQL starts anew, and waits until it streams again. The log tells when
+# that is over: a psql that connects meanwhile can die before it has read its query, and the test with it.
+sub kill_worker
+{
+	my ($self, $flow) = @_;
+	my $pid = $self->worker_pid($flow);
+	my $offset = -s $self->{node}->logfile;
+	kill 'KILL', $pid or die "there is no worker $pid";
+	$self->{node}->wait_for_log(qr/database system is ready to accept connections/, $offset);
+	return $self->until_sql("SELECT count(*) FROM pgbraid.stat_flow WHERE pid <> $pid AND state = 'streaming' AND flow = "
+		. quoted($flow), '1');
+}
+
 # Everything committed up to now is in the stream, or the file ends.
 sub wait_for
 {
@@ -140,13 +160,42 @@ sub messages
 		'--from', 'all', '--json', '--until-end', '--timeout', $seconds);
 	IPC::Run::run(\@command, '>', \$out, '2>', \$err, IPC::Run::timeout($seconds * 2))
 		or die "pgbraid-tail failed: $err";
-	return map { message_of($_) } split /\n/, $out;
+	my @messages = map { message_of($_) } split /\n/, $out;
+	return $options{assemble} ? assembled(@messages) : @messages;
+}
+
+# Puts pieces together (header Pgbraid-Part: 2/5), as a consumer must: piece 1 begins, and anything else than the next
+# piece ends it in vain. The message is then that of the last piece, with the whole payload as `text`, and `parts`; it is
+# not decoded, but for what comes before the key and the row.
+sub assembled
+{
+	my (@whole, $text, $next);
+	for my $message (@_)
+	{
+		my ($number, $count) = ($message->{headers}{'Pgbraid-Part'} // '1/1') =~ m{^(\d+)/(\d+)$};
+		($text, $next) = ('', 1) if $number == 1;
+		next if $number != $next;
+		$text .= $message->{text};
+		$next++;
+		next if $number < $count;
+		my %made = (%$message, text => $text, parts => $count);
+		$made{event} = eval { decode_json($text =~ s/,"(?:key|after|before|transactional)":.*/}/sr) } if $count > 1;
+		push @whole, \%made;
+		$next = 0;
+	}
+	return @whole;
 }
 
 # The payload is wanted as it was published, to the byte: a decoder would lose the digits of numbers.
 sub message_of
 {
 	my ($line) = @_;
+	# A piece of something larger. (A JSON parser in Perl takes its time for megabytes.)
+	if ($line =~ s/,"data_base64":"([^"]*)"\}\s*$/}/)
+	{
+		my $piece = decode_base64($1);
+		return { %{ decode_json($line) }, text => $piece };
+	}
 	my $message = decode_json($line);
 	my ($text) = $line =~ /"data":(.*)\}\s*$/s or die "no data: $line";
 	if ($text =~ /^"/)

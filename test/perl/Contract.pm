@@ -29,7 +29,7 @@ sub begin
 	my ($class, $braid, $name, %options) = @_;
 	my $self = bless { braid => $braid, name => $name, publication => $options{publication} // $name }, $class;
 	$braid->sql("SELECT pgflow_create('$name', publication => '$self->{publication}', snapshot => 'none',
-		subject => '$name.{schema}.{table}')");
+		subject => '$name.{schema}.{table}', options => '{\"schema_events\": \"none\"}')");
 	$braid->until_sql("SELECT state FROM pgbraid.stat_flow WHERE flow = '$name'", 'streaming');
 	$braid->sql("SELECT pg_create_logical_replication_slot('$name', 'pgoutput')");
 	$braid->events($name);
@@ -225,7 +225,7 @@ sub snapshot_is_kept
 			AND attrelid = format('%I.%I', schemaname, tablename)::regclass	-- before 18, those that are generated are listed
 			AND (attgenerated = '' OR current_setting('server_version_num')::int >= 180000)), coalesce(rowfilter, 'true'))
 		FROM pg_publication_tables WHERE pubname = '$publication' AND schemaname <> 'pgbraid'") =~ s/\n/ UNION ALL /gr;
-	$braid->sql("SELECT pgflow_create('$flow', publication => '$publication', subject => '$flow.{schema}.{table}')");
+	$braid->sql("SELECT pgflow_create('$flow', publication => '$publication', subject => '$flow.{schema}.{table}', options => '{\"schema_events\": \"none\"}')");
 	my @events = map { __PACKAGE__->of_event($_->{text}) } $braid->events($flow);
 	$braid->sql("SELECT pgflow_drop('$flow')");
 	my @rows = map { "$_->{table} " . $json->encode($_->{after}) } grep { $_->{op} eq 'snapshot' && $_->{table} !~ /^pgbraid\./ } @events;

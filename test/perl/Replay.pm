@@ -118,7 +118,7 @@ DECLARE
 	event record;
 	last_of_snapshot bigint := (SELECT max(n) FROM replay.events WHERE n > after AND e->>'op' = 'snapshot');
 BEGIN
-	FOR event IN SELECT n, e FROM replay.events WHERE n > after ORDER BY n LOOP
+	FOR event IN SELECT n, e FROM replay.events WHERE n > after AND e->>'op' <> 'schema' ORDER BY n LOOP
 		IF event.e->>'table' = 'ddl' THEN
 			COMMIT;
 			EXECUTE event.e->'after'->>'command';

@@ -96,8 +96,8 @@ is(rows(grep { $_->{event}{op} eq 'insert' } @events), '[{"id":1,"a":"a","b":7},
 	. '{"id":4,"bee":7,"c":"new"},{"id":5,"bee":"7","c":"new"},{"id":6,"bee":"7","c":"new"},'
 	. '{"id":7,"bee":"b","c":"c","d":9},{"id":8,"bee":"7","c":"new","d":null},{"id":9,"bee":"7","c":"new","d":null}]',
 	'each row in the shape that its table had then');
-is(join(' ', map { $_->{subject} } @events[ -3 .. -1 ]), 'shape.public.shape shape.moved.shape shape.moved.form', 'and under the name');
-is(scalar(grep { $_->{event}{op} ne 'insert' } @events), 0, 'a rewrite of the table is not an event');
+is(join(' ', map { $_->{subject} } (grep { $_->{event}{op} ne 'schema' } @events)[ -3 .. -1 ]), 'shape.public.shape shape.moved.shape shape.moved.form', 'and under the name');
+is(scalar(grep { $_->{event}{op} !~ /^(insert|schema)$/ } @events), 0, 'a rewrite of the table is not an event');
 
 # Rows from before a column was added, as the snapshot and an update see them.
 $braid->sql("CREATE TABLE filled (id int PRIMARY KEY, v int); INSERT INTO filled VALUES (1, 1); ALTER TABLE filled ADD w text DEFAULT 'dflt';

@@ -149,7 +149,7 @@ $braid->sql(q{INSERT INTO moves VALUES (1, 'pin-111'); ALTER TABLE moves RENAME 
 $braid->until_sql("SELECT last_sqlstate = '42703' AND last_hint LIKE '%if_exists%' FROM pgbraid.stat_flow WHERE flow = 'moves'", 't', 'a hidden column that is renamed stops the flow');
 never_leaks('moves', 'nothing has leaked', 'pin-222', 'pin-111');
 $braid->sql(q{SELECT pgflow_alter('moves', options => '{"columns": {"public.moves": {"pin": {"mask": "hash", "if_exists": true}, "code": {"mask": "hash", "if_exists": true}}}}')});
-@messages = $braid->events('moves');
+@messages = grep { $_->{event}{op} ne 'schema' } $braid->events('moves');
 is(join(' ', map { $_->{event}{after}{pin} // $_->{event}{after}{code} } @messages), hash('pin-111') . ' ' . hash('pin-222'), 'with rules for both it goes on');
 
 # Another key, without a restart by hand.

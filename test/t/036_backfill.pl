@@ -126,6 +126,7 @@ sub replayed
 	my %rows;
 	for my $event (@_)
 	{
+		next if $event->{op} eq 'schema';
 		delete $rows{ $event->{before}{id} } if $event->{op} eq 'update' && $event->{before};
 		if ($event->{op} eq 'delete') { delete $rows{ $event->{key} } }
 		elsif ($event->{op} eq 'truncate') { %rows = () }

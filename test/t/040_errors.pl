@@ -170,9 +170,9 @@ ok($braid->node->wait_for_log(qr/publication "p" did not exist/, $offset), 'a ch
 $braid->sql('CREATE PUBLICATION p FOR TABLE t');
 works('orphan', 'the publication is back');
 
-# A message too big for NATS ends nobody but its flow, and passes once NATS takes it.
+# A message too big for NATS, where it is not to be split, ends nobody but its flow, and passes once NATS takes it.
 $braid->sql("CREATE TABLE big (id int PRIMARY KEY, v text);
-	SELECT pgflow_create('big', tables => '{big}', snapshot => 'none', subject => 'big.{table}')");
+	SELECT pgflow_create('big', tables => '{big}', snapshot => 'none', subject => 'big.{table}', options => '{\"oversize\": \"stop\"}')");
 $braid->until_state('big', 'streaming');
 $braid->sql("INSERT INTO big VALUES (1, 'small'), (2, repeat('x', 1100000)), (3, 'small')");
 shows('big', '54000', 'larger than the NATS server takes', 'max_payload', 'a message larger than max_payload');

@@ -184,6 +184,9 @@ TEST_F(NatsPublisher, ReportsTheCulpritOfARefusal)
 	driver.submit(20);
 	EXPECT_TRUE(driver.wait_error("54000")) << driver.progress().error->message;
 	EXPECT_EQ(last_sequence(connection, "S"), 20u);
+	EXPECT_TRUE(driver.wait([](auto &p) { return p.state == State::broken; })); // whoever comes next asks for the limit
+	EXPECT_EQ(driver.progress().max_payload, 500u);
+	EXPECT_EQ(driver.progress().acknowledged_messages, 20u);
 }
 
 TEST_F(NatsPublisher, IsBrokenWhenSomebodyElseWrites)

@@ -56,6 +56,31 @@ TEST(Resumption, RepeatsWhatAStreamLostWithinTheHorizon)
 	EXPECT_TRUE(found.went_back);
 }
 
+TEST(Resumption, ExpectsToMeetAnEventOfWhichAPieceIsThere)
+{
+	auto known = standing();
+	known.tail = tail(10, known.epoch, {704, 3, 2});
+	auto found = resume_after(known);
+	EXPECT_EQ(found.course, Course::go_on);
+	EXPECT_EQ(found.after, (Position{704, 3, 2}));
+	EXPECT_TRUE(found.must_be_met);
+}
+
+TEST(Resumption, ExpectsNoRowOfASnapshotToBeMet)
+{
+	auto known = standing();
+	known.tail = tail(10, known.epoch, {703, 3, 2}); // a piece of the first row
+	EXPECT_FALSE(resume_after(known).must_be_met);
+	known.tail.last->position = {703, 3, 0}; // a schema
+	EXPECT_FALSE(resume_after(known).must_be_met);
+	known.tail.last->position = {703, 3, 1};
+	known.tail.snapshot = "1/16384/41";
+	EXPECT_TRUE(resume_after(known).in_snapshot);
+	EXPECT_FALSE(resume_after(known).must_be_met);
+	EXPECT_EQ(last_whole({703, 3, 2}), (Position{703, 2}));
+	EXPECT_EQ(last_whole({703, 3}), (Position{703, 3}));
+}
+
 TEST(Resumption, IsLostWhenAStreamLostMore)
 {
 	auto known = standing();

@@ -8,10 +8,13 @@ void Batch::begin(std::string_view subject, const History &history, Position pos
 {
 	std::size_t begin = bytes_.size();
 	bytes_.append(subject);
+	std::size_t id = bytes_.size();
 	append_message_id(bytes_, history, position);
-	auto id_size = bytes_.size() - begin - subject.size();
+	auto id_size = bytes_.size() - id;
 	bytes_.append(headers);
 	open_ = {begin,
+			 id,
+			 bytes_.size(),
 			 static_cast<std::uint32_t>(subject.size()),
 			 static_cast<std::uint32_t>(id_size),
 			 static_cast<std::uint32_t>(headers.size()),
@@ -21,21 +24,47 @@ void Batch::begin(std::string_view subject, const History &history, Position pos
 
 void Batch::end()
 {
-	std::size_t payload = open_.begin + open_.subject_size + open_.id_size + open_.headers_size;
-	assert(bytes_.size() >= payload);
-	open_.payload_size = bytes_.size() - payload;
+	assert(bytes_.size() >= open_.payload);
+	open_.payload_size = bytes_.size() - open_.payload;
 	records_.push_back(open_);
+}
+
+// Subject and payload stay where they are.
+void Batch::split_last(const History &history, const Division &division, std::uint32_t first, std::uint32_t part,
+					   const std::string &earlier_headers)
+{
+	const Record whole = records_.back();
+	assert(whole.position.part == Position::whole && whole.payload_size == division.size);
+	const std::string headers{bytes_.view(whole.id + whole.id_size, whole.headers_size)};
+	records_.pop_back();
+	for (std::uint32_t number = first; number <= division.count; number++) {
+		Record piece = whole;
+		piece.position.part = number < division.count ? part++ : Position::whole;
+		piece.id = bytes_.size();
+		append_message_id(bytes_, history, piece.position);
+		piece.id_size = static_cast<std::uint32_t>(bytes_.size() - piece.id);
+		bytes_.append(number < division.count ? earlier_headers : headers);
+		append_piece_headers(bytes_, division, number);
+		piece.headers_size = static_cast<std::uint32_t>(bytes_.size() - piece.id - piece.id_size);
+		piece.payload = whole.payload + division.begin(number);
+		piece.payload_size = division.end(number) - division.begin(number);
+		records_.push_back(piece);
+	}
+}
+
+void Batch::drop_last() noexcept
+{
+	bytes_.truncate(records_.back().subject);
+	records_.pop_back();
 }
 
 Batch::Message Batch::operator[](std::size_t index) const
 {
 	assert(index < records_.size());
 	const Record &record = records_[index];
-	std::size_t id = record.begin + record.subject_size;
-	std::size_t headers = id + record.id_size;
-	std::size_t payload = headers + record.headers_size;
-	return {bytes_.view(record.begin, record.subject_size), bytes_.view(id, record.id_size),
-			bytes_.view(headers, record.headers_size), bytes_.view(payload, record.payload_size), record.position};
+	return {bytes_.view(record.subject, record.subject_size), bytes_.view(record.id, record.id_size),
+			bytes_.view(record.id + record.id_size, record.headers_size),
+			bytes_.view(record.payload, record.payload_size), record.position};
 }
 
 } // namespace pgbraid::core

@@ -1,6 +1,7 @@
 // Messages on their way to the stream, encoded into one buffer: what the encoder fills and the publisher sends.
 #pragma once
 #include "core/base/bytes.h"
+#include "core/flow/pieces.h"
 #include "core/flow/position.h"
 
 #include <cstdint>
@@ -23,6 +24,13 @@ public:
 	Bytes &payload() noexcept { return bytes_; }
 	void end();
 
+	// Replaces the last message, whose position is whole, by pieces of its payload: those from `first` (of 1 ...
+	// count) on. The last one keeps the position, those before it get the parts `part`, `part` + 1, ...
+	// Those also get other headers.
+	void split_last(const History &history, const Division &division, std::uint32_t first, std::uint32_t part,
+					const std::string &earlier_headers);
+	void drop_last() noexcept;
+
 	// Every commit up to this end LSN is wholly in this batch or in one before it.
 	void complete_up_to(Lsn lsn) noexcept { complete_ = lsn; }
 	Lsn complete_up_to() const noexcept { return complete_; }
@@ -37,8 +45,8 @@ public:
 	Message operator[](std::size_t index) const;
 
 private:
-	struct Record {
-		std::size_t begin;
+	struct Record { // the headers follow the id
+		std::size_t subject, id, payload;
 		std::uint32_t subject_size, id_size, headers_size;
 		std::size_t payload_size;
 		Position position;

@@ -16,11 +16,16 @@
 namespace pgbraid::core {
 
 // The end of the stream: its last sequence, and the last message's id if it has one that we can read. `snapshot` is
-// where a snapshot stood, if the last message is one of its rows (header Pgbraid-Snapshot).
+// where a snapshot stood, if the last message is one of its rows (header Pgbraid-Snapshot). `piece` is set, and
+// `subject` with it, if the last message is a part of one that was too large. `max_message` is what the stream takes,
+// headers included; 0: any size.
 struct StreamTail {
 	std::uint64_t sequence = 0;
 	std::optional<MessageId> last;
 	std::string snapshot = {};
+	std::optional<Piece> piece = {};
+	std::string subject = {};
+	std::uint64_t max_message = 0;
 };
 
 class Outbox {

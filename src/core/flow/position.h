@@ -29,6 +29,14 @@ struct Position {
 	auto operator<=>(const Position &) const = default;
 };
 
+// Of what the stream has when it ends with a part: the position before that of the event.
+constexpr Position last_whole(Position position) noexcept
+{
+	if (position.part != Position::whole && position.seq > 0)
+		return {position.lsn, position.seq - 1};
+	return position;
+}
+
 // One history: the system identifier of the cluster, and an epoch that changes whenever LSNs may be used again
 // (promotion, restore, a slot made anew): see epoch.h.
 struct History {

@@ -22,7 +22,10 @@ Resumption after_event(const Standing &standing, const Epoch &theirs)
 	Resumption found;
 	found.after = standing.tail.last->position;
 	found.in_snapshot = !standing.tail.snapshot.empty();
-	found.must_be_met = !found.in_snapshot;
+	// Of the first row of a snapshot, what precedes it (a schema, a piece) bears no mark of it. But WAL has its records
+	// at multiples of 8 only, and rows of a snapshot have no place in between.
+	bool is_place_of_record = found.after.lsn % 8 == 0;
+	found.must_be_met = !found.in_snapshot && (found.after.part == Position::whole || is_place_of_record);
 	if (theirs.timeline == standing.epoch.timeline) {
 		if (found.after.lsn >= standing.wal_end)
 			found.course = Course::restored;
@@ -41,7 +44,8 @@ Resumption after_event(const Standing &standing, const Epoch &theirs)
 	return found;
 }
 
-// The last message is gone, or says nothing of us: its sequence alone may be known. Or another stream was written so far.
+// The last message is gone, or says nothing of us: its sequence alone may be known. Or another stream was written so
+// far.
 Resumption after_sequence(const Standing &standing)
 {
 	Resumption found;

@@ -117,6 +117,16 @@ std::optional<Error> problem_of(std::string_view subject)
 	return std::nullopt;
 }
 
+const char *placeholders_of(SubjectKind kind)
+{
+	switch (kind) {
+		case SubjectKind::row: break;
+		case SubjectKind::message: return "The placeholders are {database} and {prefix}.";
+		case SubjectKind::transaction: return "The only placeholder is {database}.";
+	}
+	return "The placeholders are {database}, {schema}, {table}, {op} and {key}.";
+}
+
 std::string_view take_token(std::string_view &subject)
 {
 	auto dot = subject.find('.');
@@ -127,19 +137,24 @@ std::string_view take_token(std::string_view &subject)
 
 } // namespace
 
-std::optional<SubjectTemplate::Part> SubjectTemplate::part_named(std::string_view name)
+std::optional<SubjectTemplate::Part> SubjectTemplate::part_named(std::string_view name, SubjectKind kind)
 {
 	constexpr std::pair<std::string_view, Part> names[] = {
 		{"database", Part::database}, {"schema", Part::schema}, {"table", Part::table}, {"op", Part::op},
-		{"key", Part::key},
+		{"key", Part::key},			  {"prefix", Part::prefix},
+	};
+	auto is_known = [kind](Part part) {
+		if (part == Part::database)
+			return true;
+		return (part == Part::prefix ? SubjectKind::message : SubjectKind::row) == kind;
 	};
 	for (const auto &[known, part] : names)
-		if (name == known)
+		if (name == known && is_known(part))
 			return part;
 	return std::nullopt;
 }
 
-Result<SubjectTemplate> SubjectTemplate::parse(std::string_view text)
+Result<SubjectTemplate> SubjectTemplate::parse(std::string_view text, SubjectKind kind)
 {
 	SubjectTemplate result;
 	std::string sample;
@@ -157,10 +172,9 @@ Result<SubjectTemplate> SubjectTemplate::parse(std::string_view text)
 		if (close == 0 || close == text.npos)
 			return invalid("it has an unpaired brace", "Placeholders are written as {table}.");
 		auto name = text.substr(1, close - 1);
-		auto part = part_named(name);
+		auto part = part_named(name, kind);
 		if (!part)
-			return invalid("unknown placeholder {" + std::string{name} + "}",
-						   "The placeholders are {database}, {schema}, {table}, {op} and {key}.");
+			return invalid("unknown placeholder {" + std::string{name} + "}", placeholders_of(kind));
 		sample += 'x';
 		placeholders++;
 		result.pieces_.push_back({*part, {}});
@@ -186,6 +200,7 @@ std::string_view SubjectTemplate::value_of(Part part, const SubjectValues &value
 		case Part::table: return values.table;
 		case Part::op: return values.op;
 		case Part::key: return values.key;
+		case Part::prefix: return values.prefix;
 		case Part::literal: break;
 	}
 	return {};

@@ -13,14 +13,18 @@ namespace pgbraid::core {
 // Values for the placeholders. A null data() pointer in pattern() stands for "any", and becomes the wildcard '*'.
 struct SubjectValues {
 	std::string_view database, schema, table, op, key;
+	std::string_view prefix = {}; // of a logical message
 };
+
+// What the messages are of: it decides which placeholders there are.
+enum class SubjectKind { row, message, transaction };
 
 class SubjectTemplate {
 public:
 	// 22023 with a hint for: an unknown or unclosed placeholder, an empty token, a wildcard, white space or a control
 	// character, a leading '$' (reserved by NATS), text that is not UTF-8 (streams are configured in JSON), more than
 	// 512 bytes besides the placeholders or more than 16 of these (a subject then fits the server's line of 4096).
-	static Result<SubjectTemplate> parse(std::string_view text);
+	static Result<SubjectTemplate> parse(std::string_view text, SubjectKind kind = SubjectKind::row);
 
 	bool uses_op() const noexcept { return uses(Part::op); }
 	bool uses_key() const noexcept { return uses(Part::key); }
@@ -33,12 +37,12 @@ public:
 	std::string pattern(const SubjectValues &values) const;
 
 private:
-	enum class Part : unsigned char { literal, database, schema, table, op, key };
+	enum class Part : unsigned char { literal, database, schema, table, op, key, prefix };
 	struct Piece {
 		Part part;
 		std::string literal;
 	};
-	static std::optional<Part> part_named(std::string_view name);
+	static std::optional<Part> part_named(std::string_view name, SubjectKind kind);
 	static std::string_view value_of(Part part, const SubjectValues &values) noexcept;
 	bool uses(Part part) const noexcept;
 

@@ -61,9 +61,9 @@ constexpr char table_done[] = "-", sealed_mark = '~';
 } // namespace
 
 Backfill::Backfill(int64 flow, std::string publication, const std::string &secret, Decoder &decoder, Outlet &outlet,
-				   std::function<uint64_t()> await_empty)
+				   Callbacks callbacks)
 	: flow_(flow), publication_(std::move(publication)), seal_(secret), decoder_(decoder), outlet_(outlet),
-	  await_empty_(std::move(await_empty))
+	  await_empty_(std::move(callbacks.await_empty)), save_notes_(std::move(callbacks.save_notes))
 {
 }
 
@@ -120,6 +120,7 @@ void Backfill::resume(std::string_view text, core::Position position)
 	auto place = parse_place(text);
 	if (!place || !next_ || next_->id != place->snapshot)
 		return;
+	before_ = text;
 	for (size_t i = (size_t) next_->place.ordinal; i < next_->tables.size(); i++) {
 		if (next_->tables[i].relation != place->table)
 			continue;
@@ -219,6 +220,7 @@ Backfill::Piece Backfill::read_piece(core::Lsn end)
 			other_filenode = read_table(end - 1, piece);
 		if (!OidIsValid(other_filenode))
 			read_moved(end - 1, piece);
+		save_notes_();
 	});
 	if (OidIsValid(other_filenode)) {
 		renew_table(other_filenode);
@@ -389,10 +391,13 @@ void Backfill::publish(TableReader &reader, std::string_view key, core::Position
 	append_place(key, rows);
 	RowImage row = reader.row();
 	pg::call([&] {
-		pg::enter([](Backfill *self, Relation relation, const RowImage *image,
-					 core::Position p) { self->decoder_.snapshot_row(relation, *image, p, self->place_.view()); },
-				  this, reader.relation(), &row, position);
+		pg::enter(
+			[](Backfill *self, Relation relation, const RowImage *image, core::Position p) {
+				self->decoder_.snapshot_row(relation, *image, p, {self->place_.view(), self->before_});
+			},
+			this, reader.relation(), &row, position);
 	});
+	before_ = place_.view();
 }
 
 void Backfill::record(const Piece &piece, uint64_t sequence)
@@ -401,6 +406,7 @@ void Backfill::record(const Piece &piece, uint64_t sequence)
 	place.rows += piece.rows;
 	place.last_key = piece.last_key;
 	decoder_.moved_rows().were_read(piece.moved, GetCurrentTimestamp());
+	before_.clear(); // the catalog knows
 	bool was_all_read = all_read();
 	bool finished = was_all_read && decoder_.moved_rows().rows().empty();
 	pg::in_transaction("noting how far a snapshot has come", [&] {

@@ -26,10 +26,13 @@ namespace pgbraid::flow {
 
 class Backfill {
 public:
-	// `await_empty` returns when all that was handed over is acknowledged, with the sequence of the stream then.
+	struct Callbacks {
+		std::function<uint64_t()> await_empty; // until all that was handed over is acknowledged: where the stream ends
+		std::function<void()> save_notes;	   // in the transaction that has read a piece, before that is published
+	};
 	// `secret`: keys that the stream must not show are sealed with it.
 	Backfill(int64 flow, std::string publication, const std::string &secret, Decoder &decoder, Outlet &outlet,
-			 std::function<uint64_t()> await_empty);
+			 Callbacks callbacks);
 
 	// Reads from the catalog what there is to do. `place` is what the last message of the stream says, if it is a row
 	// of a snapshot, and `position` its position; nothing is read before WAL has been decoded beyond it.
@@ -94,6 +97,7 @@ private:
 	Decoder &decoder_;
 	Outlet &outlet_;
 	std::function<uint64_t()> await_empty_;
+	std::function<void()> save_notes_;
 	std::optional<catalog::Snapshot> next_;
 	std::optional<std::vector<VirtualTransactionId>> writers_; // to be waited for before the next one begins
 	core::Position last_position_{};						   // of a row; or of the end of the stream, at first
@@ -102,6 +106,7 @@ private:
 	ExprContext *filter_context_ = nullptr;
 	bool hides_key_ = false; // the stream must not show the keys of the table being read
 	core::Bytes place_;
+	std::string before_; // the place of the row before; empty: where the catalog says
 };
 
 } // namespace pgbraid::flow

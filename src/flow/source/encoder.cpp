@@ -166,12 +166,52 @@ void Encoder::append_payload(Bytes &to, const RelationPlan &plan, const Change &
 	convert_to_utf8(to, start);
 }
 
+std::string_view Encoder::subject_of_table(const RelationPlan &plan, const char *op)
+{
+	if (!plan.subject.empty())
+		return plan.subject;
+	subject_.clear();
+	template_.render(subject_,
+					 {.database = database_, .schema = plan.schema, .table = plan.table, .op = op, .key = ""});
+	return subject_.view();
+}
+
+void Encoder::append_stub(core::Batch &batch, const RelationPlan &plan, const Change &change, size_t size,
+						  bool with_key)
+{
+	std::string_view subject = subject_of(plan, change);
+	headers_of(plan, change.operation);
+	headers_.append(last_headers_of(change.position, change.snapshot));
+	headers_.append("Pgbraid-Oversize: ");
+	core::append_json_integer(headers_, (int64) size);
+	headers_.append("\r\n");
+	batch.begin(subject, history_, change.position, headers_.view());
+	Bytes &to = batch.payload();
+	size_t start = to.size();
+	const RowImage &row = change.after.values ? change.after : change.before;
+	bool has_key = with_key && plan.has_key && row.values != nullptr;
+	if (format_ == Format::rows) {
+		to.append('[');
+	} else {
+		core::append_event_head(to, name_of(change.operation), plan.frame, transaction_, change.position.seq);
+		to.append(has_key ? ",\"key\":" : "");
+	}
+	if (has_key)
+		append_key_object(to, plan, change);
+	if (format_ != Format::rows) {
+		to.append(",\"oversize\":");
+		core::append_json_integer(to, (int64) size);
+	}
+	to.append(format_ == Format::rows ? ']' : '}');
+	convert_to_utf8(to, start);
+	batch.end();
+}
+
 void Encoder::append(core::Batch &batch, const RelationPlan &plan, const Change &change)
 {
 	std::string_view subject = subject_of(plan, change);
-	if (pack_.most_rows() > 1 && change.operation != Operation::truncate)
+	if (packs(change))
 		return append_to_pack(batch, plan, change, subject);
-	close_pack(batch);
 	headers_of(plan, change.operation);
 	headers_.append(last_headers_of(change.position, change.snapshot));
 	batch.begin(subject, history_, change.position, headers_.empty() ? std::string_view() : headers_.view());
@@ -183,14 +223,28 @@ void Encoder::append(core::Batch &batch, const RelationPlan &plan, const Change 
 	batch.end();
 }
 
+bool Encoder::packs(const Change &change) const noexcept
+{
+	return pack_.most_rows() > 1 && change.operation != Operation::truncate;
+}
+
+Pack::Kind Encoder::kind_of(const RelationPlan &plan, const Change &change, std::string_view subject) const
+{
+	return {subject, plan.frame, has_operation_header(format_) ? static_cast<int>(change.operation) : 0};
+}
+
+void Encoder::close_other_pack(core::Batch &batch, const RelationPlan &plan, const Change &change)
+{
+	if (!pack_.empty() && !(packs(change) && pack_.takes(kind_of(plan, change, subject_of(plan, change)))))
+		close_pack(batch);
+}
+
 void Encoder::append_to_pack(core::Batch &batch, const RelationPlan &plan, const Change &change,
 							 std::string_view subject)
 {
-	Pack::Kind kind = {subject, plan.frame, has_operation_header(format_) ? static_cast<int>(change.operation) : 0};
-	if (!pack_.takes(kind)) {
-		close_pack(batch);
+	Pack::Kind kind = kind_of(plan, change, subject);
+	if (!pack_.takes(kind))
 		pack_.open(kind, headers_of(plan, change.operation));
-	}
 	append_payload(pack_.begin_row(), plan, change);
 	if (pack_.end_row(change.position, change.snapshot))
 		pack_.take(batch, history_, last_headers_of(pack_.position(), pack_.place()));

@@ -32,7 +32,10 @@ public:
 	// valid until the next call.
 	std::string_view prepare(RelationPlan &plan);
 
-	// Appends one message, or adds the row to the pack that is open, which may make a message of it or of what came
+	// To be called before append(): makes a message of a pack that the change does not belong to.
+	void close_other_pack(core::Batch &batch, const RelationPlan &plan, const Change &change);
+
+	// Appends one message, or adds the row to the pack that is open, which may make one message of it or of what came
 	// before it. After an ereport the batch holds half a message: it is of no more use.
 	void append(core::Batch &batch, const RelationPlan &plan, const Change &change);
 
@@ -43,7 +46,17 @@ public:
 	// What the NATS server takes in one message, headers included; 0: not known.
 	void limit_messages(std::size_t most_bytes) noexcept;
 
+	// Does the change go into a pack, with others?
+	bool packs(const Change &change) const noexcept;
+
+	// In place of one whose payload of `size` bytes is too large: what it is about, and its key if that is wanted.
+	void append_stub(core::Batch &batch, const RelationPlan &plan, const Change &change, size_t size, bool with_key);
+
+	// The subject of what is said of the table itself; valid until the next call.
+	std::string_view subject_of_table(const RelationPlan &plan, const char *op);
+
 private:
+	core::Pack::Kind kind_of(const RelationPlan &plan, const Change &change, std::string_view subject) const;
 	void append_to_pack(core::Batch &batch, const RelationPlan &plan, const Change &change, std::string_view subject);
 	std::string_view subject_of(const RelationPlan &plan, const Change &change);
 	std::string_view headers_of(const RelationPlan &plan, Operation operation);

@@ -23,8 +23,8 @@ public:
 	// After each message: passes the batch on when it is big enough, and then waits for room.
 	void message_added()
 	{
-		if (batch_->bytes() >= batch_bytes)
-			may_wait_ ? submit_and_wait() : flush();
+		if (may_wait_ && batch_->bytes() >= batch_bytes)
+			submit_and_wait();
 		else if (++messages_ % 1024 == 0)
 			look_up_();
 	}
@@ -36,7 +36,8 @@ public:
 		batch_->complete_up_to(end_lsn);
 	}
 
-	// While a table is being read nothing waits for NATS: a transaction is open, with a snapshot of the database.
+	// While a table is being read nothing waits for NATS, nor goes there: a transaction is open, with a snapshot of the
+	// database, and at its end is noted what must be known before.
 	void may_wait(bool may) noexcept { may_wait_ = may; }
 
 	// Passes on what there is; before every sleep.

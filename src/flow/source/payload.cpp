@@ -193,4 +193,9 @@ void append_text(Bytes &to, const ColumnPlan &column, Datum value)
 		append_masked_text(to, column, value);
 }
 
+void append_key_object(Bytes &to, const RelationPlan &plan, const Change &change)
+{
+	append_object(to, plan, change.after.values ? change.after : change.before, change.before, key_columns);
+}
+
 } // namespace pgbraid::flow

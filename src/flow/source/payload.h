@@ -21,7 +21,8 @@ struct Change {
 	core::Position position;
 	RowImage after, before;			// an insert may have a `before`, to take unchanged values from
 	core::Lsn record_lsn = 0;		// of the change's own WAL record; 0: unknown
-	std::string_view snapshot = {}; // where the snapshot stands that the row is of
+	std::string_view snapshot = {}; // where the snapshot stands that the row is of, with it and before it
+	std::string_view snapshot_before = {};
 };
 
 // The row that has the column's value: `row`, or `other` (the old row) where `row` leaves it out as unchanged; null
@@ -33,6 +34,9 @@ void append_row(core::Bytes &to, const RelationPlan &plan, const Change &change)
 
 // Formats json and cloudevents: ,"key":{...},"after":{...},"unchanged":[...],"before":{...}, those that apply.
 void append_key_and_rows(core::Bytes &to, const RelationPlan &plan, const Change &change);
+
+// {...} of the key's columns.
+void append_key_object(core::Bytes &to, const RelationPlan &plan, const Change &change);
 
 // Format debezium: "before":...,"after":..., either of them possibly null.
 void append_before_and_after(core::Bytes &to, const RelationPlan &plan, const Change &change);

@@ -45,7 +45,8 @@ struct RelationPlan {
 	bool inserts, updates, deletes, truncates; // published
 	bool has_key;
 	bool whole_row_identity; // REPLICA IDENTITY FULL
-	bool is_ours;			 // a table of the extension, which nobody counts
+	bool is_ours;			 // a table of the extension, which nobody counts and no publication lets out
+	bool shape_is_known;	 // to the schema log, see there
 	// As published: of the root of a partition tree, if the publication says so. The names are UTF-8, for the subject;
 	// the frame, "schema":"...","table":"...", is in the encoding of the database, as is the rest of the payload at
 	// first.

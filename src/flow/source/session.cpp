@@ -18,6 +18,7 @@ extern "C" {
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 }
@@ -130,9 +131,29 @@ nats::PublisherOptions publisher_options(const catalog::Flow &flow, const std::s
 						  .subjects = subjects_of(flow.publication, subject_template(flow), database),
 						  .replicas = (int) flow.replicas};
 		options.history = history_of(progress);
+		Announcer announcer(catalog::read_announcements(flow.id), database, options.history);
+		for (std::string &subject : announcer.subjects())
+			options.stream.subjects.push_back(std::move(subject));
 		options.message_id = flow.message_id;
 		return options;
 	});
+}
+
+SchemaEvents schema_events_of(const std::string &option)
+{
+	return option == "all" ? SchemaEvents::all : option == "none" ? SchemaEvents::none : SchemaEvents::changes;
+}
+
+core::OversizeMode oversize_mode_of(const std::string &option)
+{
+	return option == "stop"			 ? core::OversizeMode::stop
+		   : option == "dead_letter" ? core::OversizeMode::dead_letter
+									 : core::OversizeMode::split;
+}
+
+catalog::Announcements load_announcements(int64 flow)
+{
+	return pg::in_transaction("reading pgbraid.flows", [=] { return catalog::read_announcements(flow); });
 }
 
 catalog::Progress load_progress(int64 flow)
@@ -159,7 +180,9 @@ Session::Session(catalog::Flow flow)
 		  event_fd_),
 	  outlet_(
 		  publisher_, [this] { sleep(1000); }, [this] { service(); }),
-	  report_(flow_.name), configuration_(pg::configuration_generation()),
+	  history_(history_of(progress_)), schema_log_(flow_.id, progress_.generation + (progress_.streaming ? 0 : 1),
+												   schema_events_of(load_announcements(flow_.id).schema_events)),
+	  letters_(flow_.id), report_(flow_.name), configuration_(pg::configuration_generation()),
 	  touched_(pg_atomic_read_u32(&worker::self().touched))
 {
 	current = this;
@@ -182,6 +205,27 @@ Session::Session(catalog::Flow flow)
 									.flow = std::move(name),
 									.history = history_of(progress_),
 									.rows_per_message = (std::size_t) flow_.rows_per_message});
+	pg::in_transaction("starting", [this] {
+		catalog::Announcements announcements = catalog::read_announcements(flow_.id);
+		oversize_mode_ = oversize_mode_of(announcements.oversize);
+		announcer_.emplace(std::move(announcements), database_, history_);
+	});
+}
+
+// What a message may weigh is known once the publisher has been connected.
+Decoder::Parts Session::parts()
+{
+	nats::Publisher::Progress progress = publisher_.progress();
+	oversize_.emplace(oversize_mode_, history_, progress.max_payload, *progress.tail);
+	return {.flow = flow_.id,
+			.history = history_,
+			.encoder = *encoder_,
+			.plans = *plans_,
+			.outlet = outlet_,
+			.announcer = *announcer_,
+			.schemas = schema_log_,
+			.oversize = *oversize_,
+			.letters = letters_};
 }
 
 Session::~Session()
@@ -312,13 +356,27 @@ void Session::rewind_snapshots()
 		give_up_lost("its stream no longer has rows of a snapshot that it had acknowledged");
 }
 
+// What a worker before this one has passed over, with options that may be no more, is not looked at again. (Known while
+// the server runs.)
+core::Position Session::passed_over(const core::Resumption &found) const
+{
+	core::Lsn end = pg_atomic_read_u64(&worker::self().acknowledged_lsn);
+	return found.went_back || end == 0 ? core::Position{} : core::Position{end - 1, ~uint64_t{0}};
+}
+
 void Session::start_decoding(const core::Resumption &found)
 {
 	const core::StreamTail tail = *publisher_.progress().tail;
 	found_ = {.lsn = 0, .sequence = tail.sequence, .position = found.after};
-	decoder_.emplace(*encoder_, *plans_, outlet_, found.after);
+	pg::in_transaction("reading pgbraid.flow_schemas", [&] { schema_log_.load(found.after); });
+	decoder_.emplace(parts(), std::max(found.after, passed_over(found)));
 	backfill_.emplace(flow_.id, flow_.publication, load_progress(flow_.id).secret, *decoder_, outlet_,
-					  [this] { return await_empty(); });
+					  Backfill::Callbacks{.await_empty = [this] { return await_empty(); },
+										  .save_notes =
+											  [this] {
+												  schema_log_.save();
+												  letters_.save();
+											  }});
 	backfill_->load();
 	if (backfill_->must_begin())
 		(void) backfill_->begin();
@@ -327,7 +385,7 @@ void Session::start_decoding(const core::Resumption &found)
 	if (start)
 		decoder_->begin_at(std::move(*start));
 	reader_.emplace(slot_name_, wait_callback);
-	if (found.must_be_met && found.after.lsn >= reader_->confirmed())
+	if (found.must_be_met && found.after.lsn >= reader_->confirmed() && passed_over(found) < found.after)
 		decoder_->must_meet_position();
 }
 
@@ -357,6 +415,7 @@ void Session::decode()
 		between_records_ = false;
 		reader_->read();
 		between_records_ = true;
+		decoder_->record_read();
 		if (decoder_->has_missed_position(reader_->end()))
 			give_up_lost(restored);
 	}
@@ -483,16 +542,31 @@ core::Lsn Session::safe_position(const nats::Publisher::Progress &progress) cons
 	return progress.complete_up_to;
 }
 
+// What must outlive this process before the slot, or the place of a snapshot, is noted beyond where it came from.
+// Tables can't be written while the past is being decoded.
+void Session::save_notes()
+{
+	if (schema_log_.unsaved_since() == SchemaLog::nothing && letters_.unsaved_since() == SchemaLog::nothing)
+		return;
+	pg::in_transaction("writing pgbraid.flow_schemas", [this] {
+		schema_log_.save();
+		letters_.save();
+	});
+}
+
 void Session::confirm(const nats::Publisher::Progress &progress)
 {
 	core::Lsn safe = safe_position(progress);
-	core::Checkpoint stored = {
-		.lsn = safe, .sequence = progress.acknowledged_sequence, .position = progress.acknowledged_position};
+	core::Checkpoint stored = {.lsn = safe,
+							   .sequence = progress.acknowledged_sequence,
+							   .position = core::last_whole(progress.acknowledged_position)};
 	if (progress.acknowledged_messages > 0)
 		remember(stored);
 	else
 		stored = {safe, found_.sequence, found_.position}; // of workers before this one
 	report_.stored(safe);
+	if (between_records_ && !IsTransactionState())
+		save_notes();
 	TimestampTz now = GetCurrentTimestamp();
 	if (now < next_checkpoint_)
 		return;

@@ -29,11 +29,14 @@ public:
 private:
 	void set_up_slot();
 	void make_slot();
+	Decoder::Parts parts();
+	void save_notes();
 	void wait_for_stream();
 	core::Resumption find_course();
 	void check_course(const core::Resumption &found);
 	void rewind_snapshots();
 	void start_decoding(const core::Resumption &found);
+	core::Position passed_over(const core::Resumption &found) const;
 	[[noreturn]] void decode();
 	bool has_other_work() const;
 	bool shall_work(bool is_idle) const;
@@ -61,6 +64,12 @@ private:
 	nats::ConnectionOptions connection_; // that the publisher was made with
 	nats::Publisher publisher_;
 	Outlet outlet_;
+	core::History history_;
+	SchemaLog schema_log_;
+	DeadLetters letters_;
+	core::OversizeMode oversize_mode_ = core::OversizeMode::split;
+	std::optional<core::Oversize> oversize_;
+	std::optional<Announcer> announcer_;
 	Report report_;
 	std::string mask_key_; // that the masks are made with
 	std::optional<core::Hmac> hmac_;

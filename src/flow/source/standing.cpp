@@ -70,8 +70,10 @@ void remember_stream(const std::string &stream, const core::Epoch &epoch)
 	worker::Entry &entry = worker::self();
 	std::hash<std::string> hash;
 	uint64 stream_hash = hash(stream), epoch_hash = hash(core::to_text(epoch));
-	if (std::exchange(entry.epoch_hash, epoch_hash) != epoch_hash)
+	if (std::exchange(entry.epoch_hash, epoch_hash) != epoch_hash) {
 		remember({});
+		pg_atomic_write_u64(&entry.acknowledged_lsn, 0);
+	}
 	if (std::exchange(entry.stream_hash, stream_hash) != stream_hash)
 		pg_atomic_write_u64(&entry.stored_sequence, 0); // its position goes on to the next stream
 }
