@@ -43,6 +43,8 @@ CREATE TABLE pgbraid.flow_progress (
 	settled_sequence bigint NOT NULL DEFAULT 0,
 	settled_lsn pg_lsn,
 	settled_seq bigint NOT NULL DEFAULT 0,
+	revision bigint NOT NULL DEFAULT 0,
+	revision_lsn pg_lsn,
 	secret uuid NOT NULL DEFAULT gen_random_uuid()
 );
 COMMENT ON TABLE pgbraid.flow_progress IS 'how far the replication slot of a flow has come; not dumped, since a slot isn''t either';
@@ -54,6 +56,8 @@ COMMENT ON COLUMN pgbraid.flow_progress.first_sequence IS 'where the stream ende
 COMMENT ON COLUMN pgbraid.flow_progress.settled_sequence IS 'last message that is older than the durability horizon: the slot need not give it again';
 COMMENT ON COLUMN pgbraid.flow_progress.settled_lsn IS 'commit that this message is of';
 COMMENT ON COLUMN pgbraid.flow_progress.settled_seq IS 'its place in that transaction';
+COMMENT ON COLUMN pgbraid.flow_progress.revision IS 'the definition that the flow runs with';
+COMMENT ON COLUMN pgbraid.flow_progress.revision_lsn IS 'what was committed before has been judged by an earlier definition, and is not looked at again';
 COMMENT ON COLUMN pgbraid.flow_progress.secret IS 'what the flow encrypts with, where the stream must not show the key of a row';
 
 CREATE TABLE pgbraid.flow_snapshots (

@@ -58,6 +58,10 @@ is(join(' ', map { $_->{event}{seq} } @events), '1 2', 'and their places');
 # Killed while messages of both kinds are written: each is there once.
 $braid->sql("SELECT pgflow_alter('f', options => '{\"messages\": true, \"transactions\": true}')");
 $braid->events('f');
+
+# Options are for what comes: what was passed over before isn't published now, even when a crash has it read again.
+$braid->kill_worker('f');
+is(story($braid->events('f')), '', 'what was not wanted is not published later');
 for my $round (1 .. 4)
 {
 	$braid->sql("DO \$\$ BEGIN FOR i IN 1 .. 300 LOOP

@@ -240,6 +240,7 @@ void Session::run()
 	wait_for_stream();
 	core::Resumption found = find_course();
 	check_course(found);
+	note_revision();
 	rewind_snapshots();
 	start_decoding(found);
 	decode();
@@ -356,12 +357,22 @@ void Session::rewind_snapshots()
 		give_up_lost("its stream no longer has rows of a snapshot that it had acknowledged");
 }
 
-// What a worker before this one has passed over, with options that may be no more, is not looked at again. (Known while
-// the server runs.)
+// What a worker before this one has passed over, with options that may be no more, is not looked at again.
 core::Position Session::passed_over(const core::Resumption &found) const
 {
-	core::Lsn end = pg_atomic_read_u64(&worker::self().acknowledged_lsn);
+	core::Lsn end = std::max<core::Lsn>(pg_atomic_read_u64(&worker::self().acknowledged_lsn), progress_.revision_lsn);
 	return found.went_back || end == 0 ? core::Position{} : core::Position{end - 1, ~uint64_t{0}};
+}
+
+// Shared memory tells how far the definition before has come. A crash would have it forgotten.
+void Session::note_revision()
+{
+	if (progress_.revision == flow_.revision)
+		return;
+	core::Lsn end = pg_atomic_read_u64(&worker::self().acknowledged_lsn);
+	progress_.revision_lsn = std::max(progress_.revision_lsn, end);
+	pg::in_transaction("writing pgbraid.flow_progress",
+					   [&] { catalog::begin_revision(flow_.id, flow_.revision, end); });
 }
 
 void Session::start_decoding(const core::Resumption &found)

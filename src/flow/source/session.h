@@ -37,6 +37,7 @@ private:
 	void rewind_snapshots();
 	void start_decoding(const core::Resumption &found);
 	core::Position passed_over(const core::Resumption &found) const;
+	void note_revision();
 	[[noreturn]] void decode();
 	bool has_other_work() const;
 	bool shall_work(bool is_idle) const;
