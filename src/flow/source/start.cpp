@@ -1,0 +1,162 @@
+#include "flow/source/start.h"
+
+#include "catalog/snapshots.h"
+#include "core/base/sqlstate.h"
+#include "flow/source/slot.h"
+#include "flow/source/standing.h"
+#include "pg/transaction.h"
+#include "settings/settings.h"
+#include "worker/process.h"
+
+extern "C" {
+#include "utils/builtins.h"
+}
+
+namespace pgbraid::flow {
+
+namespace {
+
+std::string literal(const std::string &text)
+{
+	return pg::call([&] { return quote_literal_cstr(text.c_str()); });
+}
+
+void warn(const std::string &message, const char *hint)
+{
+	worker::set_trouble(worker::self(), core::sqlstate::data_corrupted, message.c_str(), hint);
+	ereport(WARNING, (errmsg("%s", message.c_str()), errhint("%s", hint)));
+}
+
+} // namespace
+
+void give_up_lost(const std::string &flow, const char *reason)
+{
+	std::string message = "flow \"" + flow + "\" has lost changes: " + reason;
+	worker::set_trouble(worker::self(), "55000", message.c_str(),
+						("Start it anew with SELECT pgflow_resume(" + literal(flow) + ", restart => true);").c_str());
+	ereport(LOG, (errmsg("%s", message.c_str())));
+	worker::leave(worker::State::lost);
+}
+
+Start::Start(const Definition &definition, catalog::Progress &progress, void (*wait_for_wal)(core::Lsn),
+			 std::function<core::StreamTail()> await_tail)
+	: definition_(definition), flow_(definition.flow), progress_(progress), wait_for_wal_(wait_for_wal),
+	  await_tail_(std::move(await_tail)), slot_name_(catalog::slot_name(flow_.id))
+{
+}
+
+void Start::find()
+{
+	set_up_slot();
+	tail_ = await_tail_();
+	note_stream();
+	found_ = core::resume_after(standing_of(progress_, tail_));
+	check_course();
+	tell_of_losses();
+	note_definition();
+	rewind_snapshots();
+}
+
+void Start::set_up_slot()
+{
+	allow_own_plugin();
+	SlotState state = pg::in_transaction("looking for the slot", [&] { return find_slot(slot_name_); });
+	if (progress_.streaming && state == SlotState::missing)
+		give_up_lost(flow_.name, "its replication slot is gone");
+	if (progress_.streaming && state == SlotState::invalidated)
+		give_up_lost(flow_.name, "its replication slot has been invalidated: the WAL that it needs is gone");
+	if (progress_.streaming)
+		return;
+	if (state != SlotState::missing)
+		drop_slot(slot_name_); // of an attempt that did not come to its end
+	make_slot();
+}
+
+// A slot made anew starts a new history: positions of the old one say nothing about it.
+void Start::make_slot()
+{
+	progress_.generation++;
+	pg::in_transaction("writing pgbraid.flow_progress", [&] {
+		catalog::begin_generation(flow_.id, progress_.generation);
+		catalog::reset_snapshots(flow_.id);
+	});
+	progress_.first_sequence = await_tail_().sequence; // first, so as not to retain WAL while NATS has never been there
+	create_slot(slot_name_, wait_for_wal_);
+	progress_.stream = name_of_stream(definition_.connection, flow_.stream);
+	progress_.settled = {};
+	progress_.revision_lsn = 0;
+	progress_.streaming = pg::in_transaction("writing pgbraid.flow_progress", [&] {
+		return catalog::begin_streaming(flow_.id, progress_.generation, progress_.stream, progress_.first_sequence);
+	});
+	if (!progress_.streaming)
+		worker::leave(worker::State::stopped); // somebody has asked meanwhile to begin anew
+}
+
+void Start::note_stream()
+{
+	std::string stream = name_of_stream(definition_.connection, flow_.stream);
+	if (progress_.stream != stream) {
+		progress_.stream = stream;
+		progress_.first_sequence = 0;
+		progress_.settled = {};
+		pg::in_transaction("writing pgbraid.flow_progress",
+						   [&] { catalog::change_stream(flow_.id, stream, tail_.sequence); });
+	}
+	remember_stream(stream, epoch_of(progress_));
+}
+
+void Start::check_course() const
+{
+	switch (found_.course) {
+		case core::Course::go_on: break;
+		case core::Course::lost: give_up_lost(flow_.name, "its stream no longer has messages that it had acknowledged");
+		case core::Course::restored: give_up_lost(flow_.name, restored_reason);
+		case core::Course::other_writer: refuse_other_writer();
+	}
+}
+
+void Start::refuse_other_writer() const
+{
+	throw pg::Failure(
+		{.sqlstate = "55000",
+		 .message = "stream \"" + flow_.stream + "\" has another writer",
+		 .detail =
+			 "Its last message is " + std::to_string(tail_.sequence) + ", of epoch " + tail_.last->history.epoch + ".",
+		 .hint = "Give each flow a stream of its own: pgflow_alter(" + literal(flow_.name) + ", stream => '...')."});
+}
+
+void Start::tell_of_losses() const
+{
+	if (found_.went_back) {
+		pg_atomic_write_u64(&worker::self().acknowledged_lsn, 0); // who waits must wait again
+		warn("stream \"" + flow_.stream + "\" lost messages that it had acknowledged",
+			 "They are published again, from WAL. Look after the NATS server's disk, or use replicas.");
+	}
+	if (found_.has_undone)
+		warn("stream \"" + flow_.stream + "\" has events of commits that a failover or a recovery has undone",
+			 "Let synchronous standbys confirm commits: flows wait for those.");
+}
+
+// How far the definition before has come is in shared memory, which a crash would empty.
+void Start::note_definition()
+{
+	core::Lsn end = pg_atomic_read_u64(&worker::self().acknowledged_lsn);
+	if (progress_.revision != flow_.revision) {
+		progress_.revision_lsn = std::max(progress_.revision_lsn, end);
+		pg::in_transaction("writing pgbraid.flow_progress",
+						   [&] { catalog::begin_revision(flow_.id, flow_.revision, end); });
+	}
+	end = std::max(end, progress_.revision_lsn);
+	if (!found_.went_back && end > 0)
+		passed_over_ = {end - 1, ~uint64_t{0}};
+}
+
+void Start::rewind_snapshots() const
+{
+	if (!pg::in_transaction("reading pgbraid.flow_snapshots", [&] {
+			return catalog::rewind_snapshots(flow_.id, tail_.sequence, settings::flow_horizon_ms());
+		}))
+		give_up_lost(flow_.name, "its stream no longer has rows of a snapshot that it had acknowledged");
+}
+
+} // namespace pgbraid::flow
