@@ -326,7 +326,7 @@ BEGIN
 	PERFORM pgbraid.check_subject(flow.subject);
 	PERFORM pgbraid.check_stream(flow.stream);
 	PERFORM pgbraid.check_options(flow.options,
-		'{message_id,replicas,rows_per_message,columns,filter,messages,message_subject,transactions,transaction_subject,schema_events,oversize,wal_limit,wal_policy}');
+		'{message_id,atomic,replicas,rows_per_message,columns,filter,messages,message_subject,transactions,transaction_subject,schema_events,oversize,wal_limit,wal_policy}');
 	PERFORM pgbraid.check_announcements(flow.options);
 	IF flow.options->>'oversize' = 'dead_letter' AND coalesce(flow.options->>'rows_per_message', '1') <> '1' THEN
 		RAISE EXCEPTION 'option "oversize": "dead_letter" needs messages of one row'
@@ -335,6 +335,10 @@ BEGIN
 	IF jsonb_typeof(flow.options->'message_id') <> 'boolean' THEN
 		RAISE EXCEPTION 'option "message_id" must be true or false'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"message_id": false}''.';
+	END IF;
+	IF jsonb_typeof(flow.options->'atomic') <> 'boolean' THEN
+		RAISE EXCEPTION 'option "atomic" must be true or false'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"atomic": true}''.';
 	END IF;
 	IF flow.options ? 'replicas' AND flow.options->>'replicas' !~ '^[1-5]$' THEN
 		RAISE EXCEPTION 'option "replicas" must be a number from 1 to 5'

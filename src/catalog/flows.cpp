@@ -26,13 +26,14 @@ Flow flow_from(const pg::spi::Row &row)
 			.snapshot = row.text(9),
 			.message_id = row.boolean(10),
 			.replicas = row.bigint(11),
-			.rows_per_message = row.bigint(12),
-			.wal_limit = row.bigint(13),
-			.wal_policy = row.text(14),
-			.owner = row.oid(15),
-			.paused = row.boolean(16),
-			.at_home = row.boolean(17),
-			.revision = row.bigint(18)};
+			.atomic = row.boolean(12),
+			.rows_per_message = row.bigint(13),
+			.wal_limit = row.bigint(14),
+			.wal_policy = row.text(15),
+			.owner = row.oid(16),
+			.paused = row.boolean(17),
+			.at_home = row.boolean(18),
+			.revision = row.bigint(19)};
 }
 
 ColumnRule column_rule_from(const pg::spi::Row &row)
@@ -50,6 +51,7 @@ ColumnRule column_rule_from(const pg::spi::Row &row)
 constexpr char select_flows[] =
 	"SELECT id, flow, publication, owns_publication, server, stream, subject, format, snapshot, "
 	"       coalesce((options->>'message_id')::boolean, true), coalesce((options->>'replicas')::bigint, 1), "
+	"       coalesce((options->>'atomic')::boolean, false), "
 	"       coalesce((options->>'rows_per_message')::bigint, 1), "
 	"       coalesce(pg_size_bytes(options->>'wal_limit'), 0), coalesce(options->>'wal_policy', 'alert'), "
 	"       owner::oid, paused, home = pgbraid.here(), revision "

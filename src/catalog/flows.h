@@ -40,6 +40,7 @@ struct Flow {
 	std::string snapshot; // initial, none
 	bool message_id;	  // options
 	int64 replicas;
+	bool atomic;
 	int64 rows_per_message;
 	std::vector<ColumnRule> columns; // read by read_flow() only
 	std::vector<TableFilter> filters;

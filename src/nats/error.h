@@ -17,6 +17,7 @@ inline constexpr std::uint64_t no_message_found = 10037;
 inline constexpr std::uint64_t stream_name_in_use = 10058;
 inline constexpr std::uint64_t stream_not_found = 10059;
 inline constexpr std::uint64_t subjects_overlap = 10065;
+inline constexpr std::uint64_t batch_too_large = 10199;
 } // namespace jetstream
 
 // The "error" object of an answer of JetStream; code 0 when there is none.

@@ -11,10 +11,11 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::size_t most_asked = 16;		 // acknowledgements under way: bounds what waits within the server
-constexpr std::size_t write_size = 64 << 10; // for one system call
-constexpr std::size_t most_attempts = 4;	 // connection attempts left behind
-constexpr milliseconds attempt_slack{5000};	 // for the name server
+constexpr std::size_t most_asked = 16;		  // acknowledgements under way: bounds what waits within the server
+constexpr std::size_t write_size = 64 << 10;  // for one system call
+constexpr std::uint64_t most_in_batch = 1000; // of a server that is not configured otherwise
+constexpr std::size_t most_attempts = 4;	  // connection attempts left behind
+constexpr milliseconds attempt_slack{5000};	  // for the name server
 
 milliseconds until(std::chrono::steady_clock::time_point when)
 {
@@ -26,7 +27,7 @@ milliseconds until(std::chrono::steady_clock::time_point when)
 
 Sender::Sender(std::shared_ptr<Mailbox> mailbox, PublisherOptions options)
 	: mailbox_(std::move(mailbox)), options_(std::move(options)), outbox_(options_.history),
-	  random_(static_cast<unsigned>(Clock::now().time_since_epoch().count())), stride_(options_.ack_messages)
+	  random_(std::random_device{}()), stride_(options_.ack_messages), most_in_batch_(most_in_batch)
 {
 }
 
@@ -162,6 +163,8 @@ void Sender::begin_round(const core::StreamTail &tail)
 	round_++;
 	asked_.clear();
 	since_asked_messages_ = since_asked_bytes_ = 0;
+	run_ = {};
+	is_held_back_ = false;
 	last_life_ = Clock::now();
 	// Those of earlier rounds. The server answers in order, so none of them can come later, except for
 	// acknowledgements, which tell their round.
@@ -189,6 +192,8 @@ Sender::Maybe Sender::send()
 	while (!connection_->closed() && can_send() && written < write_size && (written > 0 || !connection_->writing())) {
 		if (unsent() == 1)
 			take(); // must_ask() asks after the last message, so it must know whether this is the last
+		if (options_.stream.atomic && run_.left == 0 && !begin_run())
+			break;
 		auto next = outbox_.next();
 		auto &message = next->message;
 		if (next->first_of_batch) {
@@ -202,12 +207,34 @@ Sender::Maybe Sender::send()
 		since_asked_bytes_ += message.payload.size();
 		if (auto trouble = publish(*next, must_ask()))
 			return trouble;
-		outbox_.sent();
+		count_sent();
 	}
 	connection_->flush();
 	if (written > 0) // all that was written before has been taken
 		last_life_ = Clock::now();
 	return std::nullopt;
+}
+
+void Sender::count_sent()
+{
+	outbox_.sent();
+	if (run_.left > 0 && --run_.left == 0)
+		run_ = {};
+}
+
+// False: not now. What a batch must follow can only be told by its sequence (see set_guard), and that is known once
+// all before it is stored.
+bool Sender::begin_run()
+{
+	auto group = outbox_.next_group({most_in_batch_, options_.atomic_bytes});
+	bool is_batch = group.is_whole && group.messages > 1;
+	is_held_back_ = group.messages == 0 || (is_batch && outbox_.sent_sequence() > outbox_.acknowledged_sequence());
+	if (is_held_back_)
+		return false;
+	run_ = {group.messages, {}, 0};
+	if (is_batch)
+		run_.batch = std::to_string(random_()) + "-" + std::to_string(round_) + "-" + std::to_string(++runs_);
+	return true;
 }
 
 std::uint64_t Sender::unsent() const
@@ -217,13 +244,20 @@ std::uint64_t Sender::unsent() const
 
 bool Sender::must_ask() const
 {
+	if (run_.left == 1)
+		return true;
+	return run_.batch.empty() && must_ask_now();
+}
+
+bool Sender::must_ask_now() const
+{
 	return unsent() == 1 || since_asked_messages_ >= std::min(stride_, options_.ack_messages) ||
 		   since_asked_bytes_ >= options_.ack_bytes;
 }
 
 bool Sender::can_send() const
 {
-	return asked_.size() < most_asked && outbox_.next();
+	return asked_.size() < most_asked && !is_held_back_ && outbox_.next();
 }
 
 Sender::Maybe Sender::widen(const core::Batch &batch)
@@ -247,6 +281,8 @@ Sender::Maybe Sender::widen(const core::Batch &batch)
 // (Ids alone would not do: a server forgets the last one when it restarts after a quiet time.)
 natsStatus Sender::set_guard(__natsMsg *message, const core::Outbox::Next &next)
 {
+	if (run_.sequence > 1) // the first of a batch stands for all
+		return NATS_OK;
 	if (options_.message_id && next.expected_sequence > outbox_.acknowledged_sequence())
 		return natsMsgHeader_Set(message, "Nats-Expected-Last-Msg-Id", previous_id_.c_str());
 	number_ = std::to_string(next.expected_sequence);
@@ -266,8 +302,24 @@ natsStatus Sender::make(__natsMsg **made, const core::Outbox::Next &next, bool a
 	if (status == NATS_OK)
 		status = natsMsgHeader_Set(*made, options_.message_id ? "Nats-Msg-Id" : "Pgbraid-Id", id_.c_str());
 	if (status == NATS_OK)
+		status = set_batch(*made);
+	if (status == NATS_OK)
 		status = set_guard(*made, next);
 	return status == NATS_OK ? set_headers(*made, message.headers) : status;
+}
+
+// https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-50.md
+natsStatus Sender::set_batch(__natsMsg *message)
+{
+	if (run_.batch.empty())
+		return NATS_OK;
+	number_ = std::to_string(++run_.sequence);
+	natsStatus status = natsMsgHeader_Set(message, "Nats-Batch-Id", run_.batch.c_str());
+	if (status == NATS_OK)
+		status = natsMsgHeader_Set(message, "Nats-Batch-Sequence", number_.c_str());
+	if (status == NATS_OK && run_.left == 1)
+		status = natsMsgHeader_Set(message, "Nats-Batch-Commit", "1");
+	return status;
 }
 
 natsStatus Sender::set_headers(__natsMsg *message, std::string_view lines)
@@ -311,6 +363,7 @@ void Sender::take()
 		return;
 	for (auto &batch : mailbox_->take())
 		outbox_.add(std::move(batch));
+	is_held_back_ = false;
 	changed_ = true;
 }
 

@@ -43,8 +43,12 @@ private:
 	natsStatus make(__natsMsg **made, const core::Outbox::Next &next, bool ask);
 	natsStatus set_guard(__natsMsg *message, const core::Outbox::Next &next);
 	natsStatus set_headers(__natsMsg *message, std::string_view lines);
+	void count_sent();
 	std::uint64_t unsent() const;
 	bool must_ask() const;
+	bool must_ask_now() const;
+	bool begin_run();
+	natsStatus set_batch(__natsMsg *message);
 	Maybe collect();
 	Maybe accept(std::string_view answer, std::uint64_t sequence);
 	Maybe too_large(const core::Batch::Message &message);
@@ -70,7 +74,17 @@ private:
 	std::uint64_t round_ = 0;
 	std::deque<Asked> asked_; // acknowledgements that are to come
 	std::size_t since_asked_messages_ = 0, since_asked_bytes_ = 0;
-	std::size_t stride_;		  // messages per acknowledgement: few after a failure, so that the culprit gets its own
+	std::size_t stride_; // messages per acknowledgement: few after a failure, so that the culprit gets its own
+	// With atomic batches: what is being sent goes together.
+	struct Run {
+		std::uint64_t left = 0; // messages that follow
+		std::string batch;		// Nats-Batch-Id; empty: they go one by one, being of a transaction that is too large
+		std::uint64_t sequence = 0; // in the batch, of the last that was sent
+	};
+	Run run_;
+	std::uint64_t runs_ = 0;
+	std::uint64_t most_in_batch_;
+	bool is_held_back_ = false;	  // until an acknowledgement comes, or more messages
 	Clock::time_point last_life_; // when the server last took or answered something
 	std::string subject_, number_, reply_, id_, previous_id_, last_subject_, name_, value_;
 };

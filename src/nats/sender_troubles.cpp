@@ -112,7 +112,9 @@ Sender::Maybe Sender::accept(std::string_view answer, std::uint64_t sequence)
 	auto what = [this] { return "could not publish to stream \"" + options_.stream.name + "\""; };
 	if (auto error = server_error(answer); error.code != 0) {
 		Error refused = jetstream_error(error, what());
-		if (refused.sqlstate == std::string_view(sqlstate::limit_exceeded)) // the stream's max_msg_size
+		if (error.code == jetstream::batch_too_large && most_in_batch_ > 1)
+			most_in_batch_ /= 2;
+		else if (refused.sqlstate == std::string_view(sqlstate::limit_exceeded)) // the stream's max_msg_size
 			return give_up(std::move(refused));
 		return Trouble{std::move(refused)};
 	}
@@ -127,6 +129,7 @@ Sender::Maybe Sender::accept(std::string_view answer, std::uint64_t sequence)
 	outbox_.acknowledged(sequence);
 	while (!asked_.empty() && asked_.front().sequence <= sequence)
 		asked_.pop_front();
+	is_held_back_ = false;
 	last_life_ = Clock::now();
 	stride_ = std::min(stride_ * 2, options_.ack_messages);
 	failures_ = 0;

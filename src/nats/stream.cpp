@@ -76,18 +76,25 @@ std::string new_stream(const StreamConfig &config)
 	append_json(json, config.description);
 	json += ",\"subjects\":" + json_array(without_covered(config.subjects));
 	json += ",\"retention\":\"limits\",\"storage\":\"file\",\"discard\":\"old\",\"max_consumers\":-1,\"max_msgs\":-1,";
+	if (config.atomic)
+		json += "\"allow_atomic\":true,";
 	json += "\"max_bytes\":-1,\"max_age\":0,\"max_msg_size\":-1,\"num_replicas\":" + std::to_string(config.replicas);
 	return json + "}";
 }
 
-// The configuration with other subjects. All else stays as the server printed it, also what we know nothing of.
-std::string with_subjects(std::string_view config, const std::vector<std::string> &subjects)
+// The configuration with another value. All else stays as the server printed it, also what we know nothing of.
+std::string with_member(std::string_view config, const std::string &name, const std::string &value)
 {
-	auto old = json_member(config, "subjects");
+	auto old = json_member(config, name);
 	if (old.empty())
-		return "{\"subjects\":" + json_array(subjects) + "," + std::string(config.substr(1));
+		return "{\"" + name + "\":" + value + "," + std::string(config.substr(1));
 	auto at = static_cast<std::size_t>(old.data() - config.data());
-	return std::string(config.substr(0, at)) + json_array(subjects) + std::string(config.substr(at + old.size()));
+	return std::string(config.substr(0, at)) + value + std::string(config.substr(at + old.size()));
+}
+
+bool takes_atomic_batches(std::string_view answer)
+{
+	return json_member(json_member(answer, "config"), "allow_atomic") == "true";
 }
 
 // The server says that subjects overlap, but not with which stream.
@@ -122,12 +129,25 @@ Error change_error(const Connection &connection, const StreamConfig &config, con
 
 Error foreign_stream(const StreamConfig &config, const std::vector<std::string> &missing)
 {
+	if (missing.empty())
+		return {sqlstate::not_in_prerequisite_state, "stream \"" + config.name + "\" does not take atomic batches",
+				"The stream was not made by pgbraid.",
+				"Let it (allow_atomic in its configuration), or leave the option \"atomic\" out."};
 	return {sqlstate::not_in_prerequisite_state, "stream \"" + config.name + "\" does not listen on " + list(missing),
 			"The stream was not made by pgbraid.",
 			"Add the subjects to the stream (nats stream edit), or name another stream."};
 }
 
-// Makes the stream, or gives it the subjects that it lacks. `present` is the answer to STREAM.INFO.
+// A server that does not know the setting leaves it out.
+Error no_atomic_batches(const std::string &what)
+{
+	return {sqlstate::not_supported,
+			what + ": the NATS server has no atomic batches",
+			{},
+			"They need nats-server 2.12 or newer. Or leave the option \"atomic\" out."};
+}
+
+// Makes the stream, or gives it what it lacks. `present` is the answer to STREAM.INFO.
 Result<Answer> change(const Connection &connection, const StreamConfig &config, const Answer &present)
 {
 	if (present.error.code == jetstream::stream_not_found)
@@ -138,7 +158,10 @@ Result<Answer> change(const Connection &connection, const StreamConfig &config, 
 	if (!json_string(json_member(settings, "description")).starts_with("pgbraid"))
 		return foreign_stream(config, missing);
 	subjects.insert(subjects.end(), missing.begin(), missing.end());
-	return ask(connection, "STREAM.UPDATE." + config.name, with_subjects(settings, without_covered(subjects)));
+	std::string changed = with_member(settings, "subjects", json_array(without_covered(subjects)));
+	if (config.atomic)
+		changed = with_member(changed, "allow_atomic", "true");
+	return ask(connection, "STREAM.UPDATE." + config.name, changed);
 }
 
 std::string base64_decode(std::string_view text)
@@ -190,7 +213,7 @@ Status ensure_stream(const Connection &connection, const StreamConfig &config)
 		if (code == 0) {
 			missing =
 				missing_subjects(json_strings(json_member(json_member(present->text, "config"), "subjects")), config);
-			if (missing.empty())
+			if (missing.empty() && (!config.atomic || takes_atomic_batches(present->text)))
 				return core::Nothing{};
 		}
 		auto changed = change(connection, config, *present);
@@ -198,6 +221,8 @@ Status ensure_stream(const Connection &connection, const StreamConfig &config)
 			return changed.error();
 		if (changed->error.code != 0 && changed->error.code != jetstream::stream_name_in_use)
 			return change_error(connection, config, changed->error, what, missing);
+		if (changed->error.code == 0 && config.atomic && !takes_atomic_batches(changed->text))
+			return no_atomic_batches(what);
 	}
 	return Error{sqlstate::not_in_prerequisite_state, what + ": somebody else keeps changing it",
 				 "It does not listen on " + list(missing) + "."};

@@ -13,6 +13,7 @@ struct StreamConfig {
 	std::string description;		   // begins with "pgbraid": that is how a stream of ours is known
 	std::vector<std::string> subjects; // patterns it must listen on
 	int replicas = 1;
+	bool atomic = false; // it must take atomic batches
 };
 
 // After it, the stream exists and listens on all the subjects (core::covers). A stream of ours that lacks some is
@@ -20,6 +21,7 @@ struct StreamConfig {
 // Other errors: 0A000 JetStream is off (hint: the server's `jetstream {}` block or -js), 42501 not permitted (hint: the
 // $JS.API permissions), 55000 subjects overlap with another stream (hint: its name where the server tells it),
 // 53100 no room, 57014/08006 no answer.
+// 0A000 too if atomic batches are wanted from a server that has none (before 2.12).
 // A missing stream is created with file storage, limits retention, discard old, and the default duplicate window.
 Status ensure_stream(const Connection &connection, const StreamConfig &config);
 

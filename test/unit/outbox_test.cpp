@@ -188,5 +188,68 @@ TEST(Outbox, RefusesATailThatIsNotIts)
 	EXPECT_EQ(send_all(outbox), "4@12 ");
 }
 
+// Transactions by the number of their messages: "2 1" is two messages of one and one of another.
+std::unique_ptr<Batch> transactions(Lsn first, std::initializer_list<int> sizes, bool breaks_off = false)
+{
+	auto batch = std::make_unique<Batch>();
+	for (int size : sizes) {
+		for (int i = 0; i < size; i++) {
+			batch->begin("s", ours, {first, static_cast<std::uint64_t>(i)});
+			batch->payload().append("0123456789");
+			batch->end();
+		}
+		first++;
+	}
+	batch->breaks_off(breaks_off);
+	return batch;
+}
+
+std::string group(const Outbox &outbox, std::uint64_t messages, std::size_t bytes = 1 << 20)
+{
+	auto found = outbox.next_group({messages, bytes});
+	return std::to_string(found.messages) + (found.is_whole ? " whole" : "");
+}
+
+TEST(Outbox, GroupsWholeTransactions)
+{
+	Outbox outbox(ours);
+	ASSERT_TRUE(outbox.resume({}).ok());
+	EXPECT_EQ(group(outbox, 10), "0");
+	outbox.add(transactions(1, {2, 1, 3}, true));
+	EXPECT_EQ(group(outbox, 10), "3 whole"); // the third may go on
+	EXPECT_EQ(group(outbox, 3), "3 whole");
+	EXPECT_EQ(group(outbox, 2), "2 whole");
+	EXPECT_EQ(group(outbox, 1), "2"); // too large: all of it, as it is
+	outbox.add(transactions(3, {1, 4}));
+	EXPECT_EQ(group(outbox, 10), "7 whole");
+	EXPECT_EQ(group(outbox, 11), "11 whole");
+	for (int i = 0; i < 3; i++)
+		outbox.sent();
+	EXPECT_EQ(group(outbox, 5), "4 whole");
+	EXPECT_EQ(group(outbox, 3), "4"); // too large, and what follows does not belong to it
+}
+
+TEST(Outbox, WaitsForTheRestOfATransactionUnlessItIsTooLarge)
+{
+	Outbox outbox(ours);
+	ASSERT_TRUE(outbox.resume({}).ok());
+	auto batch = transactions(1, {4}, true);
+	std::size_t size = batch->bytes();
+	outbox.add(std::move(batch));
+	EXPECT_EQ(group(outbox, 4), "0");
+	EXPECT_EQ(group(outbox, 3), "4");
+	EXPECT_EQ(group(outbox, 4, size), "0");
+	EXPECT_EQ(group(outbox, 4, size - 1), "4"); // no more may come while so much is unacknowledged
+}
+
+TEST(Outbox, GroupsWhatIsLeftOfATransaction)
+{
+	Outbox outbox(ours);
+	outbox.add(transactions(1, {3, 1}));
+	ASSERT_TRUE(outbox.resume({}).ok());
+	outbox.sent();
+	EXPECT_EQ(group(outbox, 2), "2 whole");
+}
+
 } // namespace
 } // namespace pgbraid::core

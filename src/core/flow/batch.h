@@ -35,6 +35,10 @@ public:
 	void complete_up_to(Lsn lsn) noexcept { complete_ = lsn; }
 	Lsn complete_up_to() const noexcept { return complete_; }
 
+	// The last transaction goes on in the next batch.
+	void breaks_off(bool does) noexcept { breaks_off_ = does; }
+	bool breaks_off() const noexcept { return breaks_off_; }
+
 	// The stream must listen on this subject pattern before the batch is sent.
 	void require_subject(std::string_view pattern) { required_subjects_.emplace_back(pattern); }
 	const std::vector<std::string> &required_subjects() const noexcept { return required_subjects_; }
@@ -55,6 +59,7 @@ private:
 	std::vector<Record> records_;
 	Record open_{};
 	Lsn complete_ = 0;
+	bool breaks_off_ = false;
 	std::vector<std::string> required_subjects_;
 };
 

@@ -60,6 +60,34 @@ std::optional<Outbox::Next> Outbox::next() const
 	return Next{batch[send_offset_], base_ + sent_, &batch, send_offset_ == 0, send_offset_ + 1 == batch.size()};
 }
 
+Outbox::Group Outbox::next_group(const Limit &most) const
+{
+	Group whole;			// the transactions that are here
+	std::uint64_t here = 0; // with what there is of the one after them
+	std::size_t bytes = 0;
+	std::optional<Lsn> lsn;
+	bool fits = true;
+	for (std::size_t b = send_batch_, m = send_offset_; b < batches_.size(); b++, m = 0) {
+		for (const Batch &batch = *batches_[b]; m < batch.size(); m++) {
+			Batch::Message message = batch[m];
+			if (lsn && message.position.lsn != *lsn) {
+				if (!fits)
+					return {here, false};
+				whole = {here, true};
+			}
+			lsn = message.position.lsn;
+			bytes += message.subject.size() + message.id.size() + message.headers.size() + message.payload.size();
+			fits = ++here <= most.messages && bytes <= most.bytes;
+			if (!fits && whole.is_whole)
+				return whole;
+		}
+	}
+	if (!fits)
+		return {here, false};
+	bool is_rest_to_come = here > 0 && batches_.back()->breaks_off();
+	return is_rest_to_come ? whole : Group{here, here > 0};
+}
+
 void Outbox::sent() noexcept
 {
 	assert(resumed_ && send_batch_ < batches_.size());

@@ -55,6 +55,19 @@ public:
 	std::optional<Next> next() const;
 	void sent() noexcept;
 
+	// What follows from next() on and may go as one: whole transactions (messages of one LSN each), as many as `most`
+	// allows. Where one alone is more than that, it is what there is of it, and not whole. No messages: the rest of the
+	// transaction is still to come.
+	struct Limit {
+		std::uint64_t messages;
+		std::size_t bytes; // as Batch::bytes() counts them
+	};
+	struct Group {
+		std::uint64_t messages = 0;
+		bool is_whole = false;
+	};
+	Group next_group(const Limit &most) const;
+
 	// The server has stored everything up to this stream sequence. Lower or repeated values are ignored, and so are
 	// those beyond sent_sequence(): late answers to what an earlier connection sent. The next tail tells.
 	void acknowledged(std::uint64_t sequence);

@@ -131,6 +131,7 @@ void Decoder::begin(ReorderBufferTXN *transaction)
 	is_started_ = is_begun_ = false;
 	before_start_ = is_before_start(transaction);
 	transaction_ = transaction;
+	parts_.outlet.begin();
 	stand_at({transaction->final_lsn, 0});
 }
 

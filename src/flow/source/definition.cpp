@@ -6,6 +6,7 @@
 #include "flow/source/subjects.h"
 #include "pg/encoding.h"
 #include "pg/transaction.h"
+#include "settings/settings.h"
 
 extern "C" {
 #include "access/xact.h"
@@ -100,7 +101,9 @@ nats::PublisherOptions Definition::publisher_options(const core::History &histor
 	options.stream = {.name = flow.stream,
 					  .description = connection.name,
 					  .subjects = subjects_of(flow.publication, subject_template(flow), database),
-					  .replicas = (int) flow.replicas};
+					  .replicas = (int) flow.replicas,
+					  .atomic = flow.atomic};
+	options.atomic_bytes = std::min(options.atomic_bytes, settings::flow_memory());
 	options.history = history;
 	Announcer announcer(announcements, database, history);
 	for (std::string &subject : announcer.subjects())

@@ -10,6 +10,7 @@ void Outlet::flush()
 {
 	if (batch_->empty()) // subjects that it requires wait for the first message: nobody looks at an empty batch
 		return;
+	batch_->breaks_off(is_in_transaction_);
 	bytes_passed_ += batch_->bytes();
 	auto next = std::make_unique<core::Batch>();
 	publisher_.submit(std::exchange(batch_, std::move(next)));

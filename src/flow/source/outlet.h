@@ -29,9 +29,13 @@ public:
 			look_up_();
 	}
 
+	// Between these two, what is passed on breaks off in the middle of a transaction.
+	void begin() noexcept { is_in_transaction_ = true; }
+
 	// Every commit up to this end LSN has been encoded. Nothing is sent for it alone.
 	void commit(core::Lsn end_lsn) noexcept
 	{
+		is_in_transaction_ = false;
 		committed_ = end_lsn;
 		batch_->complete_up_to(end_lsn);
 	}
@@ -58,7 +62,7 @@ private:
 	nats::Publisher &publisher_;
 	std::function<void()> wait_, look_up_;
 	unsigned messages_ = 0;
-	bool may_wait_ = true;
+	bool may_wait_ = true, is_in_transaction_ = false;
 	uint64_t bytes_passed_ = 0;
 	std::unique_ptr<core::Batch> batch_ = std::make_unique<core::Batch>();
 	core::Lsn committed_ = 0;

@@ -137,7 +137,7 @@ void Session::start_decoding()
 	backfill_->load();
 	if (backfill_->must_begin())
 		(void) backfill_->begin();
-	backfill_->resume(start_.is_in_snapshot() ? start_.tail().snapshot : "", start_.stored());
+	backfill_->resume(start_.is_in_snapshot() ? start_.tail().snapshot : "", start_.judged());
 	auto start = pg::in_transaction("reading pgbraid.flow_snapshots", [&] { return catalog::initial_start(flow_.id); });
 	if (start)
 		decoder_->begin_at(std::move(*start));

@@ -147,8 +147,10 @@ void Start::note_definition()
 						   [&] { catalog::begin_revision(flow_.id, flow_.revision, end); });
 	}
 	end = std::max(end, progress_.revision_lsn);
+	// No record begins right before the end of another. Rows of a snapshot have their place there, and those are not
+	// passed over.
 	if (!found_.went_back && end > 0)
-		passed_over_ = {end - 1, ~uint64_t{0}};
+		passed_over_ = {end - 1, 0};
 }
 
 void Start::rewind_snapshots() const
