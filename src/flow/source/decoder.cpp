@@ -6,6 +6,8 @@
 #include "pg/boundary.h"
 #include "pg/compat.h"
 
+#include <algorithm>
+
 extern "C" {
 #include "access/htup_details.h"
 #include "access/sysattr.h"
@@ -58,7 +60,8 @@ void on_startup(LogicalDecodingContext *, OutputPluginOptions *options, bool is_
 
 } // namespace
 
-Decoder::Decoder(const Parts &parts, core::Position after) : parts_(parts), after_(after)
+Decoder::Decoder(const Parts &parts, core::Position in_stream, core::Position passed_over)
+	: parts_(parts), in_stream_(in_stream), after_(std::max(in_stream, passed_over))
 {
 	pg::call([&] {
 		row_context_ = AllocSetContextCreate(TopMemoryContext, "pgbraid row", ALLOCSET_DEFAULT_SIZES);
@@ -115,6 +118,7 @@ bool Decoder::is_before_start(ReorderBufferTXN *transaction) const
 void Decoder::stand_at(core::Position position) noexcept
 {
 	position_ = position;
+	in_snapshot_ = false;
 	if (position.lsn == after_.lsn && position.seq == after_.seq)
 		expects_position_ = false;
 }
@@ -284,7 +288,7 @@ void Decoder::announce_schema(RelationPlan &plan, Relation relation, const Chang
 {
 	MemoryContext caller = MemoryContextSwitchTo(row_context_);
 	const core::SchemaVersion *version = parts_.schemas.begins_at(plan, relation, change.position);
-	if (version != nullptr && version->since > after_) {
+	if (version != nullptr && version->since > known()) {
 		close_pack();
 		core::Batch &batch = parts_.outlet.batch();
 		std::string_view subject = parts_.encoder.subject_of_table(plan, "schema");
@@ -476,6 +480,7 @@ void Decoder::begin_snapshot_rows(core::Lsn lsn)
 void Decoder::snapshot_row(Relation relation, const RowImage &row, core::Position position, SnapshotMark mark)
 {
 	stand_at(position);
+	in_snapshot_ = true;
 	RelationPlan &plan = plan_of(relation);
 	if (plan.publishes_anything())
 		filter_and_deliver(plan, relation,

@@ -43,8 +43,10 @@ public:
 		DeadLetters &letters;
 	};
 
-	// Events up to and including `after` are already in the stream.
-	Decoder(const Parts &parts, core::Position after);
+	// Events up to and including `in_stream` are already in the stream. Changes up to `passed_over` were dealt with by
+	// a worker before this one: what it did not publish is not published now; but rows of a snapshot that are read anew
+	// may stand between the two.
+	Decoder(const Parts &parts, core::Position in_stream, core::Position passed_over);
 	~Decoder();
 
 	// Among what the slot gives is the event at that position. Where it turns out not to be, this is another history
@@ -91,7 +93,9 @@ private:
 	RowImage take_apart(Relation relation, HeapTuple tuple, int which);
 	void stand_at(core::Position position) noexcept;
 	void stand_at_next(ReorderBufferTXN *transaction) noexcept;
-	bool is_stored() const noexcept { return position_ <= after_; }
+	// What need not be published: the stream has it, or it was passed over. Rows of a snapshot are never passed over.
+	core::Position known() const noexcept { return in_snapshot_ ? in_stream_ : after_; }
+	bool is_stored() const noexcept { return position_ <= known(); }
 	bool is_of_interest(const RelationPlan &plan) const noexcept;
 	void redrive(const RowImage &row);
 	void filter_and_deliver(RelationPlan &plan, Relation relation, Change change);
@@ -109,7 +113,8 @@ private:
 	void filtered(const RelationPlan &plan) noexcept;
 
 	Parts parts_;
-	core::Position after_, position_; // what the stream has; where we are
+	core::Position in_stream_, after_, position_; // what the stream has; what was passed over as well; where we are
+	bool in_snapshot_ = false;					  // we are at a row of one
 	bool expects_position_ = false;
 	uint64_t seq_ = 0;
 	ReorderBufferTXN *transaction_ = nullptr; // null for a snapshot and between transactions

@@ -369,7 +369,7 @@ void Session::start_decoding(const core::Resumption &found)
 	const core::StreamTail tail = *publisher_.progress().tail;
 	found_ = {.lsn = 0, .sequence = tail.sequence, .position = found.after};
 	pg::in_transaction("reading pgbraid.flow_schemas", [&] { schema_log_.load(found.after); });
-	decoder_.emplace(parts(), std::max(found.after, passed_over(found)));
+	decoder_.emplace(parts(), found.after, passed_over(found));
 	backfill_.emplace(flow_.id, flow_.publication, load_progress(flow_.id).secret, *decoder_, outlet_,
 					  Backfill::Callbacks{.await_empty = [this] { return await_empty(); },
 										  .save_notes =
