@@ -420,19 +420,43 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.check_filter(regclass[], text) IS 'raises an error for a filter that does not hold for each of the tables';
 
--- Tables that a publication lets out, the partitions of a published root included.
+-- Not by pg_publication_tables: from PostgreSQL 16 on that waits for tables that somebody has locked, and flows must not.
 CREATE FUNCTION pgbraid.published_tables(publication name) RETURNS SETOF regclass
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT DISTINCT member.relid::regclass
-	  FROM pg_publication_tables p
-	  JOIN pg_class c ON c.relname = p.tablename
-	  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = p.schemaname,
-	  LATERAL (SELECT relid FROM pg_partition_tree(c.oid) UNION SELECT c.oid) member
-	 WHERE p.pubname = publication;
+	WITH RECURSIVE chosen AS (
+		SELECT p.oid, p.puballtables FROM pg_publication p WHERE p.pubname = publication
+	), member AS (
+		SELECT r.prrelid AS oid FROM pg_publication_rel r JOIN chosen ON r.prpubid = chosen.oid
+		UNION
+		SELECT c.oid FROM chosen, pg_class c
+		 WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384
+		   AND (chosen.puballtables OR c.relnamespace IN (SELECT n.pnnspid FROM pg_publication_namespace n WHERE n.pnpubid = chosen.oid))
+	), tree AS (
+		SELECT member.oid FROM member
+		UNION
+		SELECT c.oid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
+	)
+	SELECT tree.oid::regclass FROM tree;
 END;
 COMMENT ON FUNCTION pgbraid.published_tables(name) IS 'the tables of a publication, with the partitions of those that are partitioned';
+
+CREATE FUNCTION pgbraid.published_names(publication name) RETURNS TABLE (schema_name name, table_name name)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH published AS (SELECT t.t::oid AS oid FROM pgbraid.published_tables(publication) t)
+	SELECT n.nspname, c.relname
+	  FROM published JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace,
+	       pg_publication p
+	 WHERE p.pubname = publication
+	   AND CASE WHEN p.pubviaroot
+	            THEN NOT (c.relispartition AND EXISTS (
+	                     SELECT FROM pg_inherits i JOIN published parent ON parent.oid = i.inhparent WHERE i.inhrelid = c.oid))
+	            ELSE c.relkind = 'r' END;
+END;
+COMMENT ON FUNCTION pgbraid.published_names(name) IS 'the tables of a publication under the names that they are published with';
 
 CREATE FUNCTION pgbraid.free_publication_name(flow name) RETURNS name
 LANGUAGE sql STABLE
