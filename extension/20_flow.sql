@@ -303,6 +303,24 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.check_wal_limit(text, text) IS 'raises an error for a limit on retained WAL that is none';
 
+CREATE FUNCTION pgbraid.check_failover(failover jsonb) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF jsonb_typeof(failover) <> 'boolean' THEN
+		RAISE EXCEPTION 'option "failover" must be true or false'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"failover": true}''.';
+	END IF;
+	IF failover = 'true' AND current_setting('server_version_num')::int < 170000 THEN
+		RAISE EXCEPTION 'replication slots can''t be synchronized to standbys before PostgreSQL 17'
+			USING ERRCODE = 'feature_not_supported',
+			      HINT = 'Leave the option "failover" out; after a promotion, pgflow_resume(..., restart => true) begins anew.';
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.check_failover(jsonb) IS 'raises an error for an option "failover" that can''t be had';
+
 -- Everything that can be wrong with a definition and be known without NATS.
 CREATE FUNCTION pgbraid.check_flow(flow pgbraid.flows) RETURNS void
 LANGUAGE plpgsql
@@ -322,7 +340,7 @@ BEGIN
 	PERFORM pgbraid.check_subject(flow.subject);
 	PERFORM pgbraid.check_stream(flow.stream);
 	PERFORM pgbraid.check_options(flow.options,
-		'{message_id,replicas,rows_per_message,columns,filter,messages,message_subject,transactions,transaction_subject,schema_events,oversize,wal_limit,wal_policy}');
+		'{message_id,replicas,rows_per_message,columns,filter,messages,message_subject,transactions,transaction_subject,schema_events,oversize,wal_limit,wal_policy,failover}');
 	PERFORM pgbraid.check_announcements(flow.options);
 	IF flow.options->>'oversize' = 'dead_letter' AND coalesce(flow.options->>'rows_per_message', '1') <> '1' THEN
 		RAISE EXCEPTION 'option "oversize": "dead_letter" needs messages of one row'
@@ -343,6 +361,7 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"rows_per_message": 100}''.';
 	END IF;
 	PERFORM pgbraid.check_wal_limit(flow.options->>'wal_limit', flow.options->>'wal_policy');
+	PERFORM pgbraid.check_failover(flow.options->'failover');
 	IF NOT EXISTS (SELECT FROM pg_publication WHERE pubname = flow.publication) THEN
 		RAISE EXCEPTION 'publication "%" does not exist', flow.publication
 			USING ERRCODE = 'undefined_object', HINT = format('CREATE PUBLICATION %I FOR TABLE ...;', flow.publication);

@@ -32,7 +32,8 @@ Flow flow_from(const pg::spi::Row &row)
 			.owner = row.oid(15),
 			.paused = row.boolean(16),
 			.at_home = row.boolean(17),
-			.revision = row.bigint(18)};
+			.revision = row.bigint(18),
+			.failover = row.boolean(19)};
 }
 
 ColumnRule column_rule_from(const pg::spi::Row &row)
@@ -52,7 +53,7 @@ constexpr char select_flows[] =
 	"       coalesce((options->>'message_id')::boolean, true), coalesce((options->>'replicas')::bigint, 1), "
 	"       coalesce((options->>'rows_per_message')::bigint, 1), "
 	"       coalesce(pg_size_bytes(options->>'wal_limit'), 0), coalesce(options->>'wal_policy', 'alert'), "
-	"       owner::oid, paused, home = pgbraid.here(), revision "
+	"       owner::oid, paused, home = pgbraid.here(), revision, coalesce((options->>'failover')::boolean, false) "
 	"  FROM pgbraid.flows WHERE $1 IS NULL OR id = $1 ORDER BY id";
 
 constexpr char select_column_rules[] =

@@ -31,9 +31,6 @@ namespace pgbraid::flow {
 
 namespace {
 
-// Nothing wakes a flow for what other databases write, nor when WAL of asynchronous commits reaches the disk.
-constexpr long idle_ms = 100, undurable_ms = 10;
-
 // While there are changes to publish, pieces of a snapshot are this far apart.
 constexpr int snapshot_pause_ms = 200;
 
@@ -93,31 +90,6 @@ core::SubjectTemplate subject_template(const catalog::Flow &flow)
 	return pg::take(core::SubjectTemplate::parse(flow.subject));
 }
 
-nats::ConnectionOptions look_up_connection(const catalog::Flow &flow, const std::string &database)
-{
-	nats::ConnectionOptions connection = connection_options(flow.server, flow.owner);
-	core::Bytes name;
-	name.append("pgbraid flow " + pg::to_utf8(flow.name) + " of database " + database);
-	core::repair_utf8(name, 0);
-	connection.name = name.view();
-	return connection;
-}
-
-// Empty where no column is hashed.
-std::string look_up_mask_key(const catalog::Flow &flow)
-{
-	bool is_needed = std::any_of(flow.columns.begin(), flow.columns.end(),
-								 [](const catalog::ColumnRule &rule) { return rule.mask == "hash"; });
-	if (!is_needed)
-		return {};
-	std::string key = mask_key(flow.server, flow.owner);
-	if (key.empty())
-		throw pg::Failure({.sqlstate = "HV00D",
-						   .message = "a column is masked by hash, but there is no mask_key",
-						   .hint = "ALTER USER MAPPING ... SERVER ... OPTIONS (ADD mask_key '...');"});
-	return key;
-}
-
 nats::PublisherOptions publisher_options(const catalog::Flow &flow, const std::string &database,
 										 const catalog::Progress &progress)
 {
@@ -125,7 +97,7 @@ nats::PublisherOptions publisher_options(const catalog::Flow &flow, const std::s
 	server_changed = false;
 	return pg::in_transaction("looking up the NATS server", [&] {
 		nats::PublisherOptions options;
-		options.connection = look_up_connection(flow, database);
+		options.connection = named_connection(flow, database);
 		options.stream = {.name = flow.stream,
 						  .description = options.connection.name,
 						  .subjects = subjects_of(flow.publication, subject_template(flow), database),
@@ -182,13 +154,14 @@ Session::Session(catalog::Flow flow)
 		  publisher_, [this] { sleep(1000); }, [this] { service(); }),
 	  history_(history_of(progress_)), schema_log_(flow_.id, progress_.generation + (progress_.streaming ? 0 : 1),
 												   schema_events_of(load_announcements(flow_.id).schema_events)),
-	  letters_(flow_.id), report_(flow_.name), configuration_(pg::configuration_generation()),
-	  touched_(pg_atomic_read_u32(&worker::self().touched))
+	  letters_(flow_.id), report_(flow_.name),
+	  durability_(flow_.name, settings::flow_wait_for_standbys(), settings::flow_wait_for_standbys() && flow_.failover),
+	  configuration_(pg::configuration_generation()), touched_(pg_atomic_read_u32(&worker::self().touched))
 {
 	current = this;
 	std::string name; // conversion needs a transaction
 	pg::in_transaction("looking up the mask key", [&] {
-		mask_key_ = look_up_mask_key(flow_);
+		mask_key_ = mask_key_of(flow_);
 		name = pg::to_utf8(flow_.name);
 	});
 	if (!mask_key_.empty())
@@ -253,8 +226,10 @@ void Session::set_up_slot()
 		give_up_lost("its replication slot is gone");
 	if (progress_.streaming && state == SlotState::invalidated)
 		give_up_lost("its replication slot has been invalidated: the WAL that it needs is gone");
-	if (progress_.streaming)
+	if (progress_.streaming) {
+		set_failover(slot_name_, flow_.failover);
 		return;
+	}
 	if (state != SlotState::missing)
 		drop_slot(slot_name_); // of an attempt that did not come to its end
 	make_slot();
@@ -280,7 +255,7 @@ void Session::make_slot()
 		catalog::reset_snapshots(flow_.id);
 	});
 	wait_for_stream(); // so as not to retain WAL while NATS has never been there
-	create_slot(slot_name_, wait_callback);
+	create_slot(slot_name_, flow_.failover, wait_callback);
 	progress_.stream = name_of_stream(connection_, flow_.stream);
 	progress_.first_sequence = publisher_.progress().tail->sequence;
 	progress_.settled = {};
@@ -289,6 +264,7 @@ void Session::make_slot()
 	});
 	if (!progress_.streaming)
 		worker::leave(worker::State::stopped); // somebody has asked meanwhile to begin anew
+	await_durable();
 }
 
 // On the first connection the publisher finds out where the stream ends.
@@ -376,7 +352,8 @@ void Session::start_decoding(const core::Resumption &found)
 											  [this] {
 												  schema_log_.save();
 												  letters_.save();
-											  }});
+											  },
+										  .await_durable = [this] { await_durable(); }});
 	backfill_->load();
 	if (backfill_->must_begin())
 		(void) backfill_->begin();
@@ -396,7 +373,7 @@ void Session::decode()
 						 slot_name_.c_str(), flow_.stream.c_str())));
 	between_records_ = true;
 	for (unsigned records = 0;; records++) {
-		bool is_idle = reader_->end() >= durable_end();
+		bool is_idle = !durability_.reaches(reader_->end() + 1);
 		if (is_idle || records % 256 == 0)
 			take_up_requests();
 		if (shall_work(is_idle)) {
@@ -410,7 +387,7 @@ void Session::decode()
 			wait_for_wal(reader_->end() + 1);
 		else if (records % 256 == 0)
 			service();
-		if (reader_->end() >= durable_end())
+		if (!durability_.reaches(reader_->end() + 1))
 			continue; // woken for something else
 		between_records_ = false;
 		reader_->read();
@@ -444,27 +421,30 @@ bool Session::has_other_work() const
 
 void Session::wait_for_wal(core::Lsn lsn)
 {
-	while (durable_end() < lsn && !has_other_work()) {
+	while (!durability_.reaches(lsn) && !has_other_work()) {
 		outlet_.flush();
 		pg_atomic_write_u32(&worker::self().wants_wake, 1);
 		pg_memory_barrier();
-		if (durable_end() >= lsn)
+		if (durability_.reaches(lsn))
 			break;
 		sleep(idle_timeout());
 	}
 	pg_atomic_write_u32(&worker::self().wants_wake, 0);
 }
 
-core::Lsn Session::durable_end() const
+// Until what is in WAL now may be told: the stream must not know of what a crash or a failover can still undo. Hands
+// nothing over to the publisher.
+void Session::await_durable()
 {
-	return pg::durable_wal_end(settings::flow_wait_for_standbys());
+	for (core::Lsn end = Durability::flush(); !durability_.reaches(end);)
+		sleep(durability_.look_again_ms());
 }
 
 long Session::idle_timeout() const
 {
 	if (backfill_ && backfill_->can_work(reader_->end()))
 		return blocked_pause_ms;
-	return GetXLogInsertRecPtr() > durable_end() ? undurable_ms : idle_ms;
+	return durability_.look_again_ms();
 }
 
 void Session::sleep(long timeout_ms)
@@ -491,7 +471,7 @@ bool Session::server_differs()
 		return !report_.is_healthy();
 	server_changed = false;
 	return pg::in_transaction("looking up the NATS server", [&] {
-		return connection_ != look_up_connection(flow_, database_) || mask_key_ != look_up_mask_key(flow_);
+		return connection_ != named_connection(flow_, database_) || mask_key_ != mask_key_of(flow_);
 	});
 }
 
@@ -552,6 +532,7 @@ void Session::save_notes()
 		schema_log_.save();
 		letters_.save();
 	});
+	noted_at_ = pg::last_commit_end();
 }
 
 void Session::confirm(const nats::Publisher::Progress &progress)
@@ -576,24 +557,36 @@ void Session::confirm(const nats::Publisher::Progress &progress)
 		settle();
 }
 
-// What is confirmed to the slot can't be published again: so first it is noted what the stream must have.
+// What is confirmed to the slot can't be published again: so first it is noted what the stream must have. A standby
+// that takes over must know that too.
 void Session::settle()
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int64 horizon = settings::flow_horizon_ms() * INT64CONST(1000);
-	core::Lsn needed = backfill_->needs_wal_from(now, horizon);
-	auto settled = settling_.take_settled(now, horizon, needed > 0 ? needed : ~core::Lsn{0});
-	if (!settled || settled->lsn <= reader_->confirmed())
-		return;
-	if (settled->position.lsn > 0 && settled->sequence != progress_.settled.sequence) {
-		pg::in_transaction("writing pgbraid.flow_progress", [&] {
-			catalog::settle(flow_.id, *settled);
-			catalog::prune_chunks(flow_.id, settings::flow_horizon_ms());
-		});
-		progress_.settled = *settled;
+	if (to_confirm_ <= reader_->confirmed()) {
+		core::Lsn needed = backfill_->needs_wal_from(now, horizon);
+		auto settled = settling_.take_settled(now, horizon, needed > 0 ? needed : ~core::Lsn{0});
+		if (!settled || settled->lsn <= reader_->confirmed())
+			return;
+		note(*settled);
+		to_confirm_ = settled->lsn;
 	}
-	reader_->confirm(settled->lsn);
+	if (!durability_.reaches(noted_at_))
+		return; // another time
+	reader_->confirm(to_confirm_);
 	reader_->save();
+}
+
+void Session::note(const core::Checkpoint &settled)
+{
+	if (settled.position.lsn == 0 || settled.sequence == progress_.settled.sequence)
+		return;
+	pg::in_transaction("writing pgbraid.flow_progress", [&] {
+		catalog::settle(flow_.id, settled);
+		catalog::prune_chunks(flow_.id, settings::flow_horizon_ms());
+	});
+	noted_at_ = pg::last_commit_end();
+	progress_.settled = settled;
 }
 
 } // namespace pgbraid::flow

@@ -4,6 +4,7 @@
 #include "core/flow/resumption.h"
 #include "flow/source/backfill.h"
 #include "flow/source/decoder.h"
+#include "flow/source/durability.h"
 #include "flow/source/report.h"
 #include "flow/source/slot.h"
 #include "nats/publisher.h"
@@ -51,7 +52,8 @@ private:
 	void confirm(const nats::Publisher::Progress &progress);
 	void settle();
 	core::Lsn safe_position(const nats::Publisher::Progress &progress) const;
-	core::Lsn durable_end() const;
+	void await_durable();
+	void note(const core::Checkpoint &settled);
 	long idle_timeout() const;
 	uint64_t await_empty();
 
@@ -71,6 +73,7 @@ private:
 	std::optional<core::Oversize> oversize_;
 	std::optional<Announcer> announcer_;
 	Report report_;
+	Durability durability_;
 	std::string mask_key_; // that the masks are made with
 	std::optional<core::Hmac> hmac_;
 	std::optional<Encoder> encoder_;
@@ -85,6 +88,7 @@ private:
 	core::Checkpoint found_;						 // at the end of the stream, when this worker started
 	TimestampTz next_work_ = 0, next_idle_work_ = 0; // of the backfill, while there are changes to publish, or none
 	core::Settling settling_;
+	core::Lsn to_confirm_ = 0, noted_at_ = 0; // to the slot, once what is noted is durable up to here
 	TimestampTz next_checkpoint_ = 0;
 	TimestampTz stable_at_ = 0; // 0 once earlier failures are forgotten
 };
