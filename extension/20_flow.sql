@@ -307,6 +307,24 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.check_wal_limit(text, text) IS 'raises an error for a limit on retained WAL that is none';
 
+CREATE FUNCTION pgbraid.check_failover(failover jsonb) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF jsonb_typeof(failover) <> 'boolean' THEN
+		RAISE EXCEPTION 'option "failover" must be true or false'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"failover": true}''.';
+	END IF;
+	IF failover = 'true' AND current_setting('server_version_num')::int < 170000 THEN
+		RAISE EXCEPTION 'replication slots can''t be synchronized to standbys before PostgreSQL 17'
+			USING ERRCODE = 'feature_not_supported',
+			      HINT = 'Leave the option "failover" out; after a promotion, pgflow_resume(..., restart => true) begins anew.';
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.check_failover(jsonb) IS 'raises an error for an option "failover" that can''t be had';
+
 -- Everything that can be wrong with a definition and be known without NATS.
 CREATE FUNCTION pgbraid.check_flow(flow pgbraid.flows) RETURNS void
 LANGUAGE plpgsql
@@ -326,7 +344,7 @@ BEGIN
 	PERFORM pgbraid.check_subject(flow.subject);
 	PERFORM pgbraid.check_stream(flow.stream);
 	PERFORM pgbraid.check_options(flow.options,
-		'{message_id,atomic,replicas,rows_per_message,columns,filter,messages,message_subject,transactions,transaction_subject,schema_events,oversize,wal_limit,wal_policy}');
+		'{message_id,atomic,replicas,rows_per_message,columns,filter,messages,message_subject,transactions,transaction_subject,schema_events,oversize,wal_limit,wal_policy,failover}');
 	PERFORM pgbraid.check_announcements(flow.options);
 	IF flow.options->>'oversize' = 'dead_letter' AND coalesce(flow.options->>'rows_per_message', '1') <> '1' THEN
 		RAISE EXCEPTION 'option "oversize": "dead_letter" needs messages of one row'
@@ -351,6 +369,7 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"rows_per_message": 100}''.';
 	END IF;
 	PERFORM pgbraid.check_wal_limit(flow.options->>'wal_limit', flow.options->>'wal_policy');
+	PERFORM pgbraid.check_failover(flow.options->'failover');
 	IF NOT EXISTS (SELECT FROM pg_publication WHERE pubname = flow.publication) THEN
 		RAISE EXCEPTION 'publication "%" does not exist', flow.publication
 			USING ERRCODE = 'undefined_object', HINT = format('CREATE PUBLICATION %I FOR TABLE ...;', flow.publication);
@@ -428,19 +447,43 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.check_filter(regclass[], text) IS 'raises an error for a filter that does not hold for each of the tables';
 
--- Tables that a publication lets out, the partitions of a published root included.
+-- Not by pg_publication_tables: from PostgreSQL 16 on that waits for tables that somebody has locked, and flows must not.
 CREATE FUNCTION pgbraid.published_tables(publication name) RETURNS SETOF regclass
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT DISTINCT member.relid::regclass
-	  FROM pg_publication_tables p
-	  JOIN pg_class c ON c.relname = p.tablename
-	  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = p.schemaname,
-	  LATERAL (SELECT relid FROM pg_partition_tree(c.oid) UNION SELECT c.oid) member
-	 WHERE p.pubname = publication;
+	WITH RECURSIVE chosen AS (
+		SELECT p.oid, p.puballtables FROM pg_publication p WHERE p.pubname = publication
+	), member AS (
+		SELECT r.prrelid AS oid FROM pg_publication_rel r JOIN chosen ON r.prpubid = chosen.oid
+		UNION
+		SELECT c.oid FROM chosen, pg_class c
+		 WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384
+		   AND (chosen.puballtables OR c.relnamespace IN (SELECT n.pnnspid FROM pg_publication_namespace n WHERE n.pnpubid = chosen.oid))
+	), tree AS (
+		SELECT member.oid FROM member
+		UNION
+		SELECT c.oid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
+	)
+	SELECT tree.oid::regclass FROM tree;
 END;
 COMMENT ON FUNCTION pgbraid.published_tables(name) IS 'the tables of a publication, with the partitions of those that are partitioned';
+
+CREATE FUNCTION pgbraid.published_names(publication name) RETURNS TABLE (schema_name name, table_name name)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH published AS (SELECT t.t::oid AS oid FROM pgbraid.published_tables(publication) t)
+	SELECT n.nspname, c.relname
+	  FROM published JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace,
+	       pg_publication p
+	 WHERE p.pubname = publication
+	   AND CASE WHEN p.pubviaroot
+	            THEN NOT (c.relispartition AND EXISTS (
+	                     SELECT FROM pg_inherits i JOIN published parent ON parent.oid = i.inhparent WHERE i.inhrelid = c.oid))
+	            ELSE c.relkind = 'r' END;
+END;
+COMMENT ON FUNCTION pgbraid.published_names(name) IS 'the tables of a publication under the names that they are published with';
 
 CREATE FUNCTION pgbraid.free_publication_name(flow name) RETURNS name
 LANGUAGE sql STABLE

@@ -152,7 +152,12 @@ become_tap_file() { # name
 }
 
 count_tap() { # name
-	local log=$server_dir/tap/$1.log good bad
+	local log=$server_dir/tap/$1.log good bad reason
+	reason=$(sed -nE 's/^t\/.* skipped: //p' "$log")
+	if [[ -n $reason ]]; then
+		printf '  %-44s skipped: %s\n' "$1" "$reason"
+		return
+	fi
 	good=$(matching -E '^ok [0-9]' "$log")
 	bad=$(grep -aE '^not ok [0-9]' "$log" | grep -vc '# TODO' || true)
 	if ((bad == 0)) && ! grep -aq '^Result: PASS' "$log"; then

@@ -33,7 +33,8 @@ Flow flow_from(const pg::spi::Row &row)
 			.owner = row.oid(16),
 			.paused = row.boolean(17),
 			.at_home = row.boolean(18),
-			.revision = row.bigint(19)};
+			.revision = row.bigint(19),
+			.failover = row.boolean(20)};
 }
 
 ColumnRule column_rule_from(const pg::spi::Row &row)
@@ -54,7 +55,7 @@ constexpr char select_flows[] =
 	"       coalesce((options->>'atomic')::boolean, false), "
 	"       coalesce((options->>'rows_per_message')::bigint, 1), "
 	"       coalesce(pg_size_bytes(options->>'wal_limit'), 0), coalesce(options->>'wal_policy', 'alert'), "
-	"       owner::oid, paused, home = pgbraid.here(), revision "
+	"       owner::oid, paused, home = pgbraid.here(), revision, coalesce((options->>'failover')::boolean, false) "
 	"  FROM pgbraid.flows WHERE $1 IS NULL OR id = $1 ORDER BY id";
 
 constexpr char select_column_rules[] =

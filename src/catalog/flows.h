@@ -50,6 +50,7 @@ struct Flow {
 	bool paused;
 	bool at_home;	// false in a copy of the database that the flow was made in
 	int64 revision; // grows with each change of the definition
+	bool failover;	// option: standbys may keep a copy of the slot
 
 	bool shall_run() const { return !paused && at_home; }
 };

@@ -189,7 +189,8 @@ Result<Connection::Reply> Connection::request(const std::string &subject, std::s
 			return *trouble;
 		auto left = time_left(begin + timeout_);
 		if (left.count() == 0)
-			return Error{sqlstate::connection_failure, "NATS did not answer to " + subject + " in time"};
+			return Error{
+				sqlstate::connection_failure, "NATS did not answer to " + subject + " in time", {}, look_at_server};
 		pump(left);
 		status = NATS_OK;
 	}

@@ -33,4 +33,8 @@ core::Error jetstream_error(const ServerError &error, const std::string &what);
 // A permission or authorization error in the server's words.
 core::Error permission_error(std::string_view reason);
 
+// For a server that is there and does not answer.
+inline constexpr char look_at_server[] =
+	"See the NATS server's log: whether its disk is full, its stream has a leader, or it has too much to do.";
+
 } // namespace pgbraid::nats

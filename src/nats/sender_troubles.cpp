@@ -1,4 +1,5 @@
 // What can go wrong with what was sent, and how it is noticed.
+#include "nats/error.h"
 #include "nats/json.h"
 #include "nats/sender.h"
 
@@ -103,8 +104,10 @@ Sender::Maybe Sender::collect()
 	}
 	if (Clock::now() < silent_at())
 		return std::nullopt;
-	return Trouble{{sqlstate::connection_failure,
-					"NATS did not acknowledge messages for " + std::to_string(options_.ack_timeout.count()) + " ms"}};
+	return Trouble{
+		{.sqlstate = sqlstate::connection_failure,
+		 .message = "NATS did not acknowledge messages for " + std::to_string(options_.ack_timeout.count()) + " ms",
+		 .hint = look_at_server}};
 }
 
 Sender::Maybe Sender::accept(std::string_view answer, std::uint64_t sequence)

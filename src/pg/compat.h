@@ -41,12 +41,56 @@ inline HeapTuple tuple(ReorderBufferTupleBuf *change)
 }
 #endif
 
-inline void create_ephemeral_slot(const char *name)
+#if PG_VERSION_NUM < 170000
+inline void refuse_failover(bool failover)
+{
+	if (failover)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("replication slots can't be synchronized to standbys before PostgreSQL 17"),
+						errhint("Set the option \"failover\" to false.")));
+}
+#endif
+
+// `failover`: standbys keep a copy of it.
+inline void create_ephemeral_slot(const char *name, bool failover)
 {
 #if PG_VERSION_NUM >= 170000
-	ReplicationSlotCreate(name, true, RS_EPHEMERAL, false, false, false);
+	ReplicationSlotCreate(name, true, RS_EPHEMERAL, false, failover, false);
 #else
+	refuse_failover(failover);
 	ReplicationSlotCreate(name, true, RS_EPHEMERAL, false);
+#endif
+}
+
+// Waits until nobody else uses the slot.
+inline void set_slot_failover([[maybe_unused]] const char *name, bool failover)
+{
+#if PG_VERSION_NUM >= 180000
+	ReplicationSlotAlter(name, &failover, nullptr);
+#elif PG_VERSION_NUM >= 170000
+	ReplicationSlotAlter(name, failover);
+#else
+	refuse_failover(failover);
+#endif
+}
+
+// PostgreSQL 15 takes the restart_lsn away.
+inline bool is_invalidated([[maybe_unused]] const ReplicationSlot &slot)
+{
+#if PG_VERSION_NUM >= 160000
+	return slot.data.invalidated != RS_INVAL_NONE;
+#else
+	return false;
+#endif
+}
+
+// The setting synchronized_standby_slots, where there is one.
+inline const char *standby_slots_setting()
+{
+#if PG_VERSION_NUM >= 170000
+	return synchronized_standby_slots;
+#else
+	return nullptr;
 #endif
 }
 

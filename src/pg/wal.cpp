@@ -31,6 +31,11 @@ XLogRecPtr wal_end()
 	return end % XLOG_BLCKSZ == header ? end - header : end;
 }
 
+XLogRecPtr last_commit_end()
+{
+	return XactLastCommitEnd;
+}
+
 int past_timelines(PastTimeline *found, int most)
 {
 	int count = 0;

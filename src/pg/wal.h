@@ -15,6 +15,9 @@ XLogRecPtr durable_wal_end(bool by_standbys);
 // Where WAL ends, on disk or not; never behind the header of a page that does not exist yet.
 XLogRecPtr wal_end();
 
+// Where the last commit of this process ends that wrote something; 0 if there was none.
+XLogRecPtr last_commit_end();
+
 // Past timelines of this server's WAL, each with the position up to which it is part of our history. Reads files.
 struct PastTimeline {
 	TimeLineID timeline;

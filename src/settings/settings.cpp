@@ -54,10 +54,11 @@ void define()
 	DefineCustomStringVariable("pgbraid.nats_url", "Sets the NATS servers of flows that name no server.",
 							   "A list of nats:// or tls:// URLs, separated by commas.", &nats_url_setting,
 							   "nats://127.0.0.1:4222", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
-	DefineCustomBoolVariable("pgbraid.flow_wait_for_standbys",
-							 "Sets whether flows wait until synchronous standbys have a commit.",
-							 "Else an event may tell of a commit that a failover undoes.",
-							 &flow_wait_for_standbys_setting, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+	DefineCustomBoolVariable(
+		"pgbraid.flow_wait_for_standbys",
+		"Sets whether flows wait until synchronous standbys, and those of failover slots, have a commit.",
+		"Else an event may tell of a commit that a failover undoes.", &flow_wait_for_standbys_setting, true, PGC_SIGHUP,
+		0, nullptr, nullptr, nullptr);
 	for (const Integer &setting : integers) {
 		// What sizes shared memory can only be defined while it is being sized.
 		if (setting.context == PGC_POSTMASTER && !process_shared_preload_libraries_in_progress)

@@ -138,18 +138,34 @@ sub wait_for_rows
 	return;
 }
 
+# The timelines that the history is on, each with where its part ends: ([1, '0/3000000'], [2, now]).
+sub timelines
+{
+	my ($braid) = @_;
+	my $end = $braid->sql('SELECT pg_current_wal_flush_lsn()');
+	my $timeline = hex substr $braid->sql("SELECT pg_walfile_name('$end')"), 0, 8;
+	return [ 1, $end ] if $timeline == 1;
+	my $file = sprintf '%s/pg_wal/%08X.history', $braid->node->data_dir, $timeline;
+	return ((map { m{^(\d+)\s+(\w+/\w+)} ? [ $1, $2 ] : () } split /\n/, slurp_file($file)), [ $timeline, $end ]);
+}
+
 # The commits in the order of WAL: ([lsn, xid], ...).
 sub commits
 {
 	my ($braid) = @_;
-	my ($out, $err) = ('', '');
-	my $end = $braid->sql('SELECT pg_current_wal_flush_lsn()');
-	# Files are named, lest pg_waldump asks one that is yet to be filled for the size of segments.
-	my @files = map { $braid->sql("SELECT pg_walfile_name('$_')") } $braid->{history_begins}, $end;
-	my @command = ('pg_waldump', '-p', $braid->node->data_dir . '/pg_wal', '-r', 'Transaction',
-		'-s', $braid->{history_begins}, '-e', $end, @files);
-	IPC::Run::run(\@command, '>', \$out, '2>', \$err) or die "pg_waldump failed: $err";
-	return map { m{tx: +(\d+), lsn: (\w+)/(\w+), .* desc: COMMIT } ? [ hex($2) * 2**32 + hex($3), $1 ] : () } split /\n/, $out;
+	my ($begin, @commits) = ($braid->{history_begins});
+	for (timelines($braid))
+	{
+		my ($timeline, $end) = @$_;
+		my ($out, $err) = ('', '');
+		# Files are named, lest pg_waldump asks one that is yet to be filled for the size of segments.
+		my @files = map { sprintf '%08X%s', $timeline, substr $braid->sql("SELECT pg_walfile_name('$_')"), 8 } $begin, $end;
+		my @command = ('pg_waldump', '-p', $braid->node->data_dir . '/pg_wal', '-r', 'Transaction', '-s', $begin, '-e', $end, @files);
+		IPC::Run::run(\@command, '>', \$out, '2>', \$err) or die "pg_waldump failed: $err";
+		push @commits, map { m{tx: +(\d+), lsn: (\w+)/(\w+), .* desc: COMMIT } ? [ hex($2) * 2**32 + hex($3), $1 ] : () } split /\n/, $out;
+		$begin = $end;
+	}
+	return @commits;
 }
 
 # "<commit lsn> insert a 17 3 120" for each committed change: what, where, id, n and the size of x.

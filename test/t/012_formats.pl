@@ -165,10 +165,8 @@ for my $round (1 .. 4)
 	$braid->sql("SELECT pg_terminate_backend($pid)");
 	$braid->until_sql("SELECT count(*) FROM pgbraid.stat_flow WHERE flow = 'load' AND pid <> $pid AND state = 'streaming'", '1');
 }
-kill 'KILL', worker_pid();
+$braid->kill_worker('load');
 Load::finish($load);
-$braid->node->poll_query_until('postgres', 'SELECT true');
-$braid->until_state('load', 'streaming');
 Load::is_exactly_published($braid, 'load', 'packs');
 my $messages = $braid->nats->stream_state($braid->stream_of('load'))->{messages};
 cmp_ok($messages, '<', Load::committed($braid) / 5, 'in far fewer messages than rows');

@@ -80,6 +80,7 @@ my $published = $braid->sql('SELECT events_published FROM pgbraid.stat_flow');
 $braid->sql('SET synchronous_commit = local; INSERT INTO rides VALUES (-2)');
 is($braid->sql("SELECT pgflow_wait('rides', timeout => '1 s')"), 'f', 'what the standby does not have is not told');
 is($braid->sql('SELECT events_published FROM pgbraid.stat_flow'), $published, 'indeed');
+$braid->until_sql('SELECT last_error FROM pgbraid.stat_flow', 'flow "rides" waits for synchronous standbys', 'and it is said');
 $standby->start;
 $braid->wait_for('rides');
 is($braid->sql('SELECT events_published FROM pgbraid.stat_flow'), $published + 1, 'it is once the standby is back');

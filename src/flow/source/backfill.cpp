@@ -63,7 +63,8 @@ constexpr char table_done[] = "-", sealed_mark = '~';
 Backfill::Backfill(int64 flow, std::string publication, const std::string &secret, Decoder &decoder, Outlet &outlet,
 				   Callbacks callbacks)
 	: flow_(flow), publication_(std::move(publication)), seal_(secret), decoder_(decoder), outlet_(outlet),
-	  await_empty_(std::move(callbacks.await_empty)), save_notes_(std::move(callbacks.save_notes))
+	  await_empty_(std::move(callbacks.await_empty)), save_notes_(std::move(callbacks.save_notes)),
+	  await_durable_(std::move(callbacks.await_durable))
 {
 }
 
@@ -196,9 +197,11 @@ bool Backfill::work(core::Lsn end)
 	outlet_.may_wait(true);
 	if (!piece.was_read)
 		return false;
+	await_durable_(); // rows are there before WAL is, and notes too
 	decoder_.close_pack();
 	outlet_.flush();
 	record(piece, await_empty_());
+	await_durable_();
 	return true;
 }
 

@@ -29,6 +29,7 @@ public:
 	struct Callbacks {
 		std::function<uint64_t()> await_empty; // until all that was handed over is acknowledged: where the stream ends
 		std::function<void()> save_notes;	   // in the transaction that has read a piece, before that is published
+		std::function<void()> await_durable;   // until all that is in WAL now may be told
 	};
 	// `secret`: keys that the stream must not show are sealed with it.
 	Backfill(int64 flow, std::string publication, const std::string &secret, Decoder &decoder, Outlet &outlet,
@@ -97,7 +98,7 @@ private:
 	Decoder &decoder_;
 	Outlet &outlet_;
 	std::function<uint64_t()> await_empty_;
-	std::function<void()> save_notes_;
+	std::function<void()> save_notes_, await_durable_;
 	std::optional<catalog::Snapshot> next_;
 	std::optional<std::vector<VirtualTransactionId>> writers_; // to be waited for before the next one begins
 	core::Position last_position_{};						   // of a row; or of the end of the stream, at first

@@ -39,30 +39,6 @@ core::SubjectTemplate subject_template(const catalog::Flow &flow)
 	return pg::take(core::SubjectTemplate::parse(flow.subject));
 }
 
-nats::ConnectionOptions look_up_connection(const catalog::Flow &flow, const std::string &database)
-{
-	nats::ConnectionOptions connection = connection_options(flow.server, flow.owner);
-	core::Bytes name;
-	name.append("pgbraid flow " + pg::to_utf8(flow.name) + " of database " + database);
-	core::repair_utf8(name, 0);
-	connection.name = name.view();
-	return connection;
-}
-
-std::string look_up_mask_key(const catalog::Flow &flow)
-{
-	bool is_needed = std::any_of(flow.columns.begin(), flow.columns.end(),
-								 [](const catalog::ColumnRule &rule) { return rule.mask == "hash"; });
-	if (!is_needed)
-		return {};
-	std::string key = mask_key(flow.server, flow.owner);
-	if (key.empty())
-		throw pg::Failure({.sqlstate = "HV00D",
-						   .message = "a column is masked by hash, but there is no mask_key",
-						   .hint = "ALTER USER MAPPING ... SERVER ... OPTIONS (ADD mask_key '...');"});
-	return key;
-}
-
 } // namespace
 
 Definition::Definition(catalog::Flow defined) : flow(std::move(defined))
@@ -73,8 +49,8 @@ Definition::Definition(catalog::Flow defined) : flow(std::move(defined))
 		name = pg::to_utf8(flow.name);
 		database = pg::to_utf8(pg::call([] { return get_database_name(MyDatabaseId); }));
 		announcements = catalog::read_announcements(flow.id);
-		connection = look_up_connection(flow, database);
-		mask_key = look_up_mask_key(flow);
+		connection = named_connection(flow, database);
+		mask_key = mask_key_of(flow);
 	});
 	if (!mask_key.empty())
 		hmac.emplace(mask_key);
@@ -140,7 +116,7 @@ bool Definition::server_differs(bool is_healthy) const
 		return !is_healthy;
 	server_changed = false;
 	return pg::in_transaction("looking up the NATS server", [&] {
-		return connection != look_up_connection(flow, database) || mask_key != look_up_mask_key(flow);
+		return connection != named_connection(flow, database) || mask_key != mask_key_of(flow);
 	});
 }
 

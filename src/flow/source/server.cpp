@@ -1,5 +1,7 @@
 #include "flow/source/server.h"
 
+#include "core/flow/json.h"
+#include "pg/encoding.h"
 #include "pg/spi.h"
 #include "settings/settings.h"
 
@@ -11,6 +13,8 @@ extern "C" {
 #include "miscadmin.h"
 #include "utils/builtins.h"
 }
+
+#include <algorithm>
 
 namespace pgbraid::flow {
 
@@ -125,6 +129,29 @@ std::string mask_key(const std::string &server, Oid user)
 		if (row.text(1) == "mask_key")
 			key = row.text(2);
 	});
+	return key;
+}
+
+nats::ConnectionOptions named_connection(const catalog::Flow &flow, const std::string &database)
+{
+	nats::ConnectionOptions connection = connection_options(flow.server, flow.owner);
+	core::Bytes name;
+	name.append("pgbraid flow " + pg::to_utf8(flow.name) + " of database " + database);
+	core::repair_utf8(name, 0);
+	connection.name = name.view();
+	return connection;
+}
+
+std::string mask_key_of(const catalog::Flow &flow)
+{
+	bool is_needed = std::any_of(flow.columns.begin(), flow.columns.end(),
+								 [](const catalog::ColumnRule &rule) { return rule.mask == "hash"; });
+	if (!is_needed)
+		return {};
+	std::string key = mask_key(flow.server, flow.owner);
+	if (key.empty())
+		refuse("a column is masked by hash, but there is no mask_key",
+			   "ALTER USER MAPPING ... SERVER ... OPTIONS (ADD mask_key '...');", "HV00D");
 	return key;
 }
 

@@ -22,9 +22,6 @@ namespace pgbraid::flow {
 
 namespace {
 
-// Nothing wakes a flow for what other databases write, nor when WAL of asynchronous commits reaches the disk.
-constexpr long idle_ms = 100, undurable_ms = 10;
-
 // While there are changes to publish, pieces of a snapshot are this far apart.
 constexpr int snapshot_pause_ms = 200;
 
@@ -80,8 +77,11 @@ Session::Session(catalog::Flow flow)
 		  pg::in_transaction("looking up a conversion",
 							 [this] { return Announcer(definition_.announcements, definition_.database, history_); })),
 	  schema_log_(flow_.id, progress_.generation + (progress_.streaming ? 0 : 1), definition_.schema_events()),
-	  letters_(flow_.id), report_(flow_.name),
-	  start_(definition_, progress_, wait_callback, [this] { return await_tail(); }),
+	  letters_(flow_.id), report_(flow_.name), start_(definition_, progress_,
+													  {.wait_for_wal = wait_callback,
+													   .await_tail = [this] { return await_tail(); },
+													   .await_durable = [this] { await_durable(); }}),
+	  durability_(flow_.name, settings::flow_wait_for_standbys(), settings::flow_wait_for_standbys() && flow_.failover),
 	  configuration_(pg::configuration_generation()), touched_(pg_atomic_read_u32(&worker::self().touched))
 {
 	current = this;
@@ -133,7 +133,8 @@ void Session::start_decoding()
 											  [this] {
 												  schema_log_.save();
 												  letters_.save();
-											  }});
+											  },
+										  .await_durable = [this] { await_durable(); }});
 	backfill_->load();
 	if (backfill_->must_begin())
 		(void) backfill_->begin();
@@ -153,7 +154,7 @@ void Session::decode()
 						 start_.slot_name().c_str(), flow_.stream.c_str())));
 	between_records_ = true;
 	for (unsigned records = 0;; records++) {
-		bool is_idle = reader_->end() >= durable_end();
+		bool is_idle = !durability_.reaches(reader_->end() + 1);
 		if (is_idle || records % 256 == 0)
 			take_up_requests();
 		if (shall_work(is_idle)) {
@@ -167,7 +168,7 @@ void Session::decode()
 			wait_for_wal(reader_->end() + 1);
 		else if (records % 256 == 0)
 			service();
-		if (reader_->end() >= durable_end())
+		if (!durability_.reaches(reader_->end() + 1))
 			continue; // woken for something else
 		between_records_ = false;
 		reader_->read();
@@ -201,27 +202,30 @@ bool Session::has_other_work() const
 
 void Session::wait_for_wal(core::Lsn lsn)
 {
-	while (durable_end() < lsn && !has_other_work()) {
+	while (!durability_.reaches(lsn) && !has_other_work()) {
 		outlet_.flush();
 		pg_atomic_write_u32(&worker::self().wants_wake, 1);
 		pg_memory_barrier();
-		if (durable_end() >= lsn)
+		if (durability_.reaches(lsn))
 			break;
 		sleep(idle_timeout());
 	}
 	pg_atomic_write_u32(&worker::self().wants_wake, 0);
 }
 
-core::Lsn Session::durable_end() const
+// Until what is in WAL now may be told: the stream must not know of what a crash or a failover can still undo. Hands
+// nothing over to the publisher.
+void Session::await_durable()
 {
-	return pg::durable_wal_end(settings::flow_wait_for_standbys());
+	for (core::Lsn end = Durability::flush(); !durability_.reaches(end);)
+		sleep(durability_.look_again_ms());
 }
 
 long Session::idle_timeout() const
 {
 	if (backfill_ && backfill_->can_work(reader_->end()))
 		return blocked_pause_ms;
-	return GetXLogInsertRecPtr() > durable_end() ? undurable_ms : idle_ms;
+	return durability_.look_again_ms();
 }
 
 void Session::sleep(long timeout_ms)
@@ -295,6 +299,7 @@ void Session::save_notes()
 		schema_log_.save();
 		letters_.save();
 	});
+	noted_at_ = pg::last_commit_end();
 }
 
 void Session::confirm(const nats::Publisher::Progress &progress)
@@ -319,24 +324,36 @@ void Session::confirm(const nats::Publisher::Progress &progress)
 		settle();
 }
 
-// What is confirmed to the slot can't be published again: so first it is noted what the stream must have.
+// What is confirmed to the slot can't be published again: so first it is noted what the stream must have. A standby
+// that takes over must know that too.
 void Session::settle()
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int64 horizon = settings::flow_horizon_ms() * INT64CONST(1000);
-	core::Lsn needed = backfill_->needs_wal_from(now, horizon);
-	auto settled = settling_.take_settled(now, horizon, needed > 0 ? needed : ~core::Lsn{0});
-	if (!settled || settled->lsn <= reader_->confirmed())
-		return;
-	if (settled->position.lsn > 0 && settled->sequence != progress_.settled.sequence) {
-		pg::in_transaction("writing pgbraid.flow_progress", [&] {
-			catalog::settle(flow_.id, *settled);
-			catalog::prune_chunks(flow_.id, settings::flow_horizon_ms());
-		});
-		progress_.settled = *settled;
+	if (to_confirm_ <= reader_->confirmed()) {
+		core::Lsn needed = backfill_->needs_wal_from(now, horizon);
+		auto settled = settling_.take_settled(now, horizon, needed > 0 ? needed : ~core::Lsn{0});
+		if (!settled || settled->lsn <= reader_->confirmed())
+			return;
+		note(*settled);
+		to_confirm_ = settled->lsn;
 	}
-	reader_->confirm(settled->lsn);
+	if (!durability_.reaches(noted_at_))
+		return; // another time
+	reader_->confirm(to_confirm_);
 	reader_->save();
+}
+
+void Session::note(const core::Checkpoint &settled)
+{
+	if (settled.position.lsn == 0 || settled.sequence == progress_.settled.sequence)
+		return;
+	pg::in_transaction("writing pgbraid.flow_progress", [&] {
+		catalog::settle(flow_.id, settled);
+		catalog::prune_chunks(flow_.id, settings::flow_horizon_ms());
+	});
+	noted_at_ = pg::last_commit_end();
+	progress_.settled = settled;
 }
 
 } // namespace pgbraid::flow

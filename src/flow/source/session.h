@@ -3,6 +3,7 @@
 #include "flow/source/backfill.h"
 #include "flow/source/decoder.h"
 #include "flow/source/definition.h"
+#include "flow/source/durability.h"
 #include "flow/source/report.h"
 #include "flow/source/slot.h"
 #include "flow/source/start.h"
@@ -42,7 +43,8 @@ private:
 	void confirm(const nats::Publisher::Progress &progress);
 	void settle();
 	core::Lsn safe_position(const nats::Publisher::Progress &progress) const;
-	core::Lsn durable_end() const;
+	void await_durable();
+	void note(const core::Checkpoint &settled);
 	long idle_timeout() const;
 	uint64_t await_empty();
 
@@ -61,6 +63,7 @@ private:
 	DeadLetters letters_;
 	Report report_;
 	Start start_;
+	Durability durability_;
 	std::optional<core::Oversize> oversize_;
 	std::optional<Decoder> decoder_;
 	std::optional<SlotReader> reader_;
@@ -71,6 +74,7 @@ private:
 	uint32 touched_;
 	TimestampTz next_work_ = 0, next_idle_work_ = 0; // of the backfill, while there are changes to publish, or none
 	core::Settling settling_;
+	core::Lsn to_confirm_ = 0, noted_at_ = 0; // to the slot, once what is noted is durable up to here
 	TimestampTz next_checkpoint_ = 0;
 	TimestampTz stable_at_ = 0; // 0 once earlier failures are forgotten
 };

@@ -60,13 +60,13 @@ void allow_own_plugin()
 	});
 }
 
-void create_slot(const std::string &name, WaitForWal wait)
+void create_slot(const std::string &name, bool failover, WaitForWal wait)
 {
 	wait_for_wal = wait;
 	pg::call([&] {
 		StartTransactionCommand(); // to wait for others in
 		CheckLogicalDecodingRequirements();
-		pg::create_ephemeral_slot(name.c_str());
+		pg::create_ephemeral_slot(name.c_str(), failover);
 		auto *context = CreateInitDecodingContext(plugin, NIL, false, InvalidXLogRecPtr, reader_routine(), no_write,
 												  no_write, nullptr);
 		DecodingContextFindStartpoint(context);
@@ -75,6 +75,11 @@ void create_slot(const std::string &name, WaitForWal wait)
 		ReplicationSlotRelease();
 		CommitTransactionCommand();
 	});
+}
+
+void set_failover(const std::string &name, bool failover)
+{
+	pg::call([&] { pg::set_slot_failover(name.c_str(), failover); });
 }
 
 void drop_slot(const std::string &name)

@@ -20,7 +20,9 @@ void allow_own_plugin();
 using WaitForWal = void (*)(core::Lsn lsn);
 
 // Makes the slot; waits for the transactions that run to end, so that whatever commits later will be given whole.
-void create_slot(const std::string &name, WaitForWal wait);
+// `failover`: standbys may keep a copy of it, to go on from after a promotion. An error (0A000) before PostgreSQL 17.
+void create_slot(const std::string &name, bool failover, WaitForWal wait);
+void set_failover(const std::string &name, bool failover);
 
 void drop_slot(const std::string &name);
 

@@ -2,7 +2,6 @@
 
 #include "catalog/snapshots.h"
 #include "core/base/sqlstate.h"
-#include "flow/source/slot.h"
 #include "flow/source/standing.h"
 #include "pg/transaction.h"
 #include "settings/settings.h"
@@ -38,17 +37,16 @@ void give_up_lost(const std::string &flow, const char *reason)
 	worker::leave(worker::State::lost);
 }
 
-Start::Start(const Definition &definition, catalog::Progress &progress, void (*wait_for_wal)(core::Lsn),
-			 std::function<core::StreamTail()> await_tail)
-	: definition_(definition), flow_(definition.flow), progress_(progress), wait_for_wal_(wait_for_wal),
-	  await_tail_(std::move(await_tail)), slot_name_(catalog::slot_name(flow_.id))
+Start::Start(const Definition &definition, catalog::Progress &progress, Callbacks callbacks)
+	: definition_(definition), flow_(definition.flow), progress_(progress), callbacks_(std::move(callbacks)),
+	  slot_name_(catalog::slot_name(flow_.id))
 {
 }
 
 void Start::find()
 {
 	set_up_slot();
-	tail_ = await_tail_();
+	tail_ = callbacks_.await_tail();
 	note_stream();
 	found_ = core::resume_after(standing_of(progress_, tail_));
 	check_course();
@@ -65,8 +63,10 @@ void Start::set_up_slot()
 		give_up_lost(flow_.name, "its replication slot is gone");
 	if (progress_.streaming && state == SlotState::invalidated)
 		give_up_lost(flow_.name, "its replication slot has been invalidated: the WAL that it needs is gone");
-	if (progress_.streaming)
+	if (progress_.streaming) {
+		set_failover(slot_name_, flow_.failover);
 		return;
+	}
 	if (state != SlotState::missing)
 		drop_slot(slot_name_); // of an attempt that did not come to its end
 	make_slot();
@@ -80,8 +80,9 @@ void Start::make_slot()
 		catalog::begin_generation(flow_.id, progress_.generation);
 		catalog::reset_snapshots(flow_.id);
 	});
-	progress_.first_sequence = await_tail_().sequence; // first, so as not to retain WAL while NATS has never been there
-	create_slot(slot_name_, wait_for_wal_);
+	progress_.first_sequence =
+		callbacks_.await_tail().sequence; // first, so as not to retain WAL while NATS has never been there
+	create_slot(slot_name_, flow_.failover, callbacks_.wait_for_wal);
 	progress_.stream = name_of_stream(definition_.connection, flow_.stream);
 	progress_.settled = {};
 	progress_.revision_lsn = 0;
@@ -90,6 +91,7 @@ void Start::make_slot()
 	});
 	if (!progress_.streaming)
 		worker::leave(worker::State::stopped); // somebody has asked meanwhile to begin anew
+	callbacks_.await_durable();
 }
 
 void Start::note_stream()

@@ -4,6 +4,7 @@
 #include "core/flow/outbox.h"
 #include "core/flow/resumption.h"
 #include "flow/source/definition.h"
+#include "flow/source/slot.h"
 
 #include <functional>
 #include <string>
@@ -12,9 +13,14 @@ namespace pgbraid::flow {
 
 class Start {
 public:
-	// `await_tail` waits until the publisher has found the end of the stream. `progress` is kept up to date.
-	Start(const Definition &definition, catalog::Progress &progress, void (*wait_for_wal)(core::Lsn),
-		  std::function<core::StreamTail()> await_tail);
+	// `await_tail` waits until the publisher has found the end of the stream, `await_durable` until what this session
+	// has written is safe. `progress` is kept up to date.
+	struct Callbacks {
+		WaitForWal wait_for_wal;
+		std::function<core::StreamTail()> await_tail;
+		std::function<void()> await_durable;
+	};
+	Start(const Definition &definition, catalog::Progress &progress, Callbacks callbacks);
 
 	// Does not come back where the flow is lost. Throws where the stream has another writer.
 	void find();
@@ -52,8 +58,7 @@ private:
 	const Definition &definition_;
 	const catalog::Flow &flow_;
 	catalog::Progress &progress_;
-	void (*wait_for_wal_)(core::Lsn);
-	std::function<core::StreamTail()> await_tail_;
+	Callbacks callbacks_;
 	std::string slot_name_;
 	core::StreamTail tail_;
 	core::Resumption found_;

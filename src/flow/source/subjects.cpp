@@ -18,7 +18,7 @@ std::vector<std::string> subjects_of(const std::string &publication, const core:
 				  });
 	if (!patterns.empty())
 		return patterns;
-	pg::spi::each("SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = $1 ORDER BY 1, 2",
+	pg::spi::each("SELECT schema_name, table_name FROM pgbraid.published_names($1) ORDER BY 1, 2",
 				  {pg::spi::text(publication)}, [&](const pg::spi::Row &row) {
 					  std::string schema = pg::to_utf8(row.text(1)), table = pg::to_utf8(row.text(2));
 					  patterns.push_back(subject.pattern(
