@@ -5,6 +5,7 @@ use warnings;
 use Getopt::Long;
 use Machine;
 use Throughput;
+use Worker;
 use Report;
 
 my %options = (runs => 5, rows => 1, only => 'throughput,decode,latency,idle,memory', loads => 'transactions,updates,singles,large');
@@ -25,4 +26,8 @@ my $report = Report->new(%options);
 if (wants('throughput')) {
 	Throughput::measure($report, $_, %options) for split /,/, $options{loads};
 }
+Worker::measure_decoding($report, %options) if wants('decode');
+Worker::measure_latency($report, %options) if wants('latency');
+Worker::measure_idle($report, %options) if wants('idle');
+Worker::measure_memory($report, %options) if wants('memory');
 $report->show;

@@ -28,19 +28,18 @@ sub measure
 	sql('CALL ' . ($load->{updates} ? 'update' : 'insert') . "_rides($load->{transactions}, $load->{rows})");
 	$load->{end} = value('SELECT pg_current_wal_lsn()');
 	sql('SELECT pg_logical_emit_message(false, \'\', \'end\')');	# so that readers get to the end
-	my @node = $name eq 'transactions' && -d "$ENV{BENCH_ROOT}/bench/peers/node/node_modules" ? 'node' : ();
+	my @turns = (
+		[one => sub { drain_flow($_[0], 'one', $all, $_[0] == 1) }],
+		[packed => sub { drain_flow($_[0], 'packed', messages($load)) }],
+		(map { my $acks = $_; ["ceiling $acks" => sub { ceiling($acks) }] } qw(acks none)),
+		(map { my $plugin = $_; [$plugin => sub { receive($plugin, $load) }] } @plugins));
+	push @turns, [node => sub { node($all) }] if $name eq 'transactions' && -d program('peers/node/node_modules');
 	for my $run (1 .. $options{runs}) {
-		my %round;
-		$round{one} = drain_flow($run, 'one', $all, $run == 1);
-		$round{packed} = drain_flow($run, 'packed', messages($load));
-		$round{"ceiling $_"} = ceiling($_) for qw(acks none);
-		$round{$_} = receive($_, $load) for @plugins;
-		$round{node} = node($all) if @node;
-		for my $contender (sort keys %round) {
-			my $figures = $round{$contender};
-			$figures->{rows} = $all;
-			$report->add($name, $contender, $figures);
+		for (@turns) {
+			my ($contender, $turn) = @$_;
+			my $figures = $turn->($run);
 			note(sprintf '%s, round %d, %-14s %8.0f rows/s', $load->{title}, $run, $contender, $all / $figures->{seconds});
+			$report->add($name, $contender, { rows => $all, %$figures });
 		}
 	}
 	drop_all($options{runs}, @plugins);
@@ -85,6 +84,18 @@ sub await_state
 	die "flow $flow is not $state: " . value("SELECT last_error FROM pgbraid.stat_flow WHERE flow = '$flow'") . "\n";
 }
 
+# Its process.
+sub await_worker
+{
+	my ($flow) = @_;
+	for (1 .. 3000) {
+		my $pid = value("SELECT pid FROM pgbraid.stat_flow WHERE flow = '$flow' AND state = 'streaming'");
+		return $pid if $pid;
+		pause(0.02);
+	}
+	die "flow $flow does not stream\n";
+}
+
 sub drain_flow
 {
 	my ($run, $kind, $messages, $shall_dump) = @_;
@@ -95,7 +106,7 @@ sub drain_flow
 	sql("SELECT pgflow_resume('$flow')");
 	my @at = awaited($awaiting);
 	my $nats = cpu_of(nats_pid()) - $nats_before;
-	my $pid = value("SELECT pid FROM pgbraid.stat_flow WHERE flow = '$flow'");
+	my $pid = await_worker($flow);
 	my %figures = (seconds => $at[2] - $begin, since_first => $at[2] - $at[0], cpu => cpu_of($pid), nats_cpu => $nats,
 		memory => peak_memory($pid));
 	run_program('stream', nats_url(), 'dump', $flow, $messages, directory() . '/messages') if $shall_dump;
