@@ -4,7 +4,6 @@
 #include "nats/mailbox.h"
 
 #include <deque>
-#include <nats/nats.h>
 #include <random>
 
 namespace pgbraid::nats {
@@ -40,9 +39,8 @@ private:
 	Maybe widen(const core::Batch &batch);
 	Maybe check(const core::Batch::Message &message);
 	Maybe publish(const core::Outbox::Next &next, bool ask);
-	natsStatus make(__natsMsg **made, const core::Outbox::Next &next, bool ask);
-	natsStatus set_guard(__natsMsg *message, const core::Outbox::Next &next);
-	natsStatus set_headers(__natsMsg *message, std::string_view lines);
+	void append_guard(const core::Outbox::Next &next);
+	void append_header(std::string_view name, std::string_view value);
 	std::uint64_t unsent() const;
 	bool must_ask() const;
 	Maybe collect();
@@ -72,7 +70,8 @@ private:
 	std::size_t since_asked_messages_ = 0, since_asked_bytes_ = 0;
 	std::size_t stride_;		  // messages per acknowledgement: few after a failure, so that the culprit gets its own
 	Clock::time_point last_life_; // when the server last took or answered something
-	std::string subject_, number_, reply_, id_, previous_id_, last_subject_, name_, value_;
+	std::string reply_, last_subject_;
+	core::Bytes headers_, previous_id_;
 };
 
 } // namespace pgbraid::nats
