@@ -36,11 +36,14 @@ Result<Connection> Connection::open(const ConnectionOptions &options)
 		Connection connection;
 		connection.timeout_ = options.timeout;
 		connection.link_ = std::make_shared<Link>();
+		if (demands_tls(options, *endpoint))
+			connection.link_->speech = Link::Speech::secured;
 		auto made = make_options(options, *endpoint, *connection.link_);
 		if (!made.ok())
 			return made.error();
 		natsStatus status = natsConnection_Connect(&connection.handle_, made->get());
 		if (status == NATS_OK) {
+			connection.link_->max_payload = natsConnection_GetMaxPayload(connection.handle_);
 			if (auto subscribed = connection.subscribe(); !subscribed.ok())
 				return subscribed.error();
 			return connection;
@@ -141,6 +144,7 @@ void Connection::pump(milliseconds timeout, int wake_fd) const
 	if (fds[0].revents & (POLLIN | POLLHUP | POLLERR)) {
 		link_->listen_in();
 		natsConnection_ProcessReadEvent(handle_);
+		link_->max_payload = natsConnection_GetMaxPayload(handle_); // it may have changed
 	}
 	note_errors();
 }
@@ -285,7 +289,7 @@ std::string Connection::connected_url() const
 
 std::int64_t Connection::max_payload() const
 {
-	return natsConnection_GetMaxPayload(handle_);
+	return link_->max_payload;
 }
 
 } // namespace pgbraid::nats

@@ -39,6 +39,7 @@ struct Link {
 	Speech speech = Speech::unknown;
 	core::Bytes out;
 	std::size_t out_written = 0;
+	std::int64_t max_payload = 0;
 
 	std::optional<Error> complaint;
 	std::string complained; // its words: libnats keeps showing the latest

@@ -187,10 +187,13 @@ Sender::Maybe Sender::send()
 {
 	connection_->flush();
 	std::size_t written = 0;
-	while (!connection_->closed() && can_send() && written < write_size && (written > 0 || !connection_->writing())) {
+	bool ready = !connection_->closed() && !connection_->writing();
+	while (ready && asked_.size() < most_asked && written < write_size) {
 		if (unsent() == 1)
 			take(); // must_ask() asks after the last message, so it must know whether this is the last
 		auto next = outbox_.next();
+		if (!next)
+			break;
 		auto &message = next->message;
 		if (next->first_of_batch) {
 			if (auto trouble = widen(*next->batch))

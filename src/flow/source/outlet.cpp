@@ -11,7 +11,7 @@ void Outlet::flush()
 	if (batch_->empty()) // subjects that it requires wait for the first message: nobody looks at an empty batch
 		return;
 	bytes_passed_ += batch_->bytes();
-	auto next = std::make_unique<core::Batch>();
+	auto next = std::make_unique<core::Batch>(core::Batch::Like{*batch_});
 	publisher_.submit(std::exchange(batch_, std::move(next)));
 }
 

@@ -396,7 +396,7 @@ void Session::decode()
 						 slot_name_.c_str(), flow_.stream.c_str())));
 	between_records_ = true;
 	for (unsigned records = 0;; records++) {
-		bool is_idle = reader_->end() >= durable_end();
+		bool is_idle = has_read_all();
 		if (is_idle || records % 256 == 0)
 			take_up_requests();
 		if (shall_work(is_idle)) {
@@ -410,7 +410,7 @@ void Session::decode()
 			wait_for_wal(reader_->end() + 1);
 		else if (records % 256 == 0)
 			service();
-		if (reader_->end() >= durable_end())
+		if (has_read_all())
 			continue; // woken for something else
 		between_records_ = false;
 		reader_->read();
@@ -458,6 +458,14 @@ void Session::wait_for_wal(core::Lsn lsn)
 core::Lsn Session::durable_end() const
 {
 	return pg::durable_wal_end(settings::flow_wait_for_standbys());
+}
+
+// The end moves on only, and to ask for it takes a lock that all writers of WAL take.
+bool Session::has_read_all()
+{
+	if (reader_->end() >= known_end_)
+		known_end_ = durable_end();
+	return reader_->end() >= known_end_;
 }
 
 long Session::idle_timeout() const

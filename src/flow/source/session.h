@@ -52,6 +52,7 @@ private:
 	void settle();
 	core::Lsn safe_position(const nats::Publisher::Progress &progress) const;
 	core::Lsn durable_end() const;
+	bool has_read_all();
 	long idle_timeout() const;
 	uint64_t await_empty();
 
@@ -79,6 +80,7 @@ private:
 	std::optional<SlotReader> reader_;
 	std::optional<Backfill> backfill_;
 
+	core::Lsn known_end_ = 0;	   // WAL is durable up to there, at least
 	bool between_records_ = false; // no transaction is half handed over
 	unsigned configuration_;
 	uint32 touched_;
