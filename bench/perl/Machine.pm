@@ -112,8 +112,8 @@ sub peak_memory
 {
 	my ($pid) = @_;
 	open my $file, '<', "/proc/$pid/status" or return;
-	while (<$file>) {
-		return $1 if /^VmHWM:\s+(\d+)/;
+	while (my $line = readline $file) {
+		return $1 if $line =~ /^VmHWM:\s+(\d+)/;
 	}
 	return;
 }

@@ -35,8 +35,8 @@ sub measure
 		(map { my $plugin = $_; [$plugin => sub { receive($plugin, $load) }] } @plugins));
 	push @turns, [node => sub { node($all) }] if $name eq 'transactions' && -d program('peers/node/node_modules');
 	for my $run (1 .. $options{runs}) {
-		for (@turns) {
-			my ($contender, $turn) = @$_;
+		for my $entry (@turns) {
+			my ($contender, $turn) = @$entry;
 			my $figures = $turn->($run);
 			note(sprintf '%s, round %d, %-14s %8.0f rows/s', $load->{title}, $run, $contender, $all / $figures->{seconds});
 			$report->add($name, $contender, { rows => $all, %$figures });

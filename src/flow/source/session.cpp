@@ -460,14 +460,6 @@ core::Lsn Session::durable_end() const
 	return pg::durable_wal_end(settings::flow_wait_for_standbys());
 }
 
-// The end moves on only, and to ask for it takes a lock that all writers of WAL take.
-bool Session::has_read_all()
-{
-	if (reader_->end() >= known_end_)
-		known_end_ = durable_end();
-	return reader_->end() >= known_end_;
-}
-
 long Session::idle_timeout() const
 {
 	if (backfill_ && backfill_->can_work(reader_->end()))

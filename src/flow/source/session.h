@@ -52,7 +52,13 @@ private:
 	void settle();
 	core::Lsn safe_position(const nats::Publisher::Progress &progress) const;
 	core::Lsn durable_end() const;
-	bool has_read_all();
+	// The end moves on only, and to ask for it takes a lock that all writers of WAL take.
+	bool has_read_all()
+	{
+		if (reader_->end() >= known_end_)
+			known_end_ = durable_end();
+		return reader_->end() >= known_end_;
+	}
 	long idle_timeout() const;
 	uint64_t await_empty();
 
