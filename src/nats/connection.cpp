@@ -36,11 +36,14 @@ Result<Connection> Connection::open(const ConnectionOptions &options)
 		Connection connection;
 		connection.timeout_ = options.timeout;
 		connection.link_ = std::make_shared<Link>();
+		if (demands_tls(options, *endpoint))
+			connection.link_->speech = Link::Speech::secured;
 		auto made = make_options(options, *endpoint, *connection.link_);
 		if (!made.ok())
 			return made.error();
 		natsStatus status = natsConnection_Connect(&connection.handle_, made->get());
 		if (status == NATS_OK) {
+			connection.link_->max_payload = natsConnection_GetMaxPayload(connection.handle_);
 			if (auto subscribed = connection.subscribe(); !subscribed.ok())
 				return subscribed.error();
 			return connection;
@@ -129,7 +132,7 @@ std::string Connection::close_reason() const
 
 void Connection::pump(milliseconds timeout, int wake_fd) const
 {
-	short writable = link_->writing ? POLLOUT : 0;
+	short writable = writing() ? POLLOUT : 0;
 	pollfd fds[] = {
 		{link_->socket, static_cast<short>(POLLIN | writable), 0}, {link_->wake_fd, POLLIN, 0}, {wake_fd, POLLIN, 0}};
 	if (poll(fds, 3, static_cast<int>(timeout.count())) <= 0)
@@ -138,8 +141,11 @@ void Connection::pump(milliseconds timeout, int wake_fd) const
 		link_->drain();
 	if (fds[0].revents & POLLOUT)
 		flush();
-	if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
+	if (fds[0].revents & (POLLIN | POLLHUP | POLLERR)) {
+		link_->listen_in();
 		natsConnection_ProcessReadEvent(handle_);
+		link_->max_payload = natsConnection_GetMaxPayload(handle_); // it may have changed
+	}
 	note_errors();
 }
 
@@ -155,13 +161,68 @@ void Connection::note_errors() const
 
 void Connection::flush() const
 {
-	if (link_->writing) // libnats takes nothing to write for the end of the connection
+	bool ours_first = link_->out_written > 0; // half a message is in the socket
+	if (!ours_first && link_->writing)		  // libnats takes nothing to write for the end of the connection
 		natsConnection_ProcessWriteEvent(handle_);
+	if (!ours_first && link_->writing)
+		return;
+	if (!link_->write_out()) {
+		natsConnection_ProcessReadEvent(handle_); // the server may have said why
+		link_->gone = true;
+	} else if (!link_->has_out() && link_->writing) {
+		natsConnection_ProcessWriteEvent(handle_);
+	}
 }
 
 bool Connection::writing() const noexcept
 {
-	return link_->writing;
+	return link_->writing || link_->has_out();
+}
+
+Status Connection::publish(const Outgoing &message) const
+{
+	if (static_cast<std::int64_t>(message.size()) > max_payload())
+		return Error{sqlstate::limit_exceeded, "the message is larger than the NATS server takes"};
+	if (!link_->is_clear())
+		return publish_by_library(message);
+	append_publish(link_->out, message);
+	return core::Nothing{};
+}
+
+namespace {
+
+natsStatus set_headers(natsMsg *message, std::string_view lines)
+{
+	natsStatus status = NATS_OK;
+	while (status == NATS_OK && !lines.empty()) {
+		auto colon = lines.find(": "), end = lines.find("\r\n");
+		std::string name(lines.substr(0, colon)), value(lines.substr(colon + 2, end - colon - 2));
+		status = natsMsgHeader_Set(message, name.c_str(), value.c_str());
+		lines.remove_prefix(end + 2);
+	}
+	return status;
+}
+
+} // namespace
+
+Status Connection::publish_by_library(const Outgoing &message) const
+{
+	natsMsg *made = nullptr;
+	std::string subject(message.subject), reply(message.reply);
+	natsStatus status = natsMsg_Create(&made, subject.c_str(), reply.empty() ? nullptr : reply.c_str(),
+									   message.payload.data(), static_cast<int>(message.payload.size()));
+	if (status == NATS_OK)
+		status = set_headers(made, message.headers);
+	if (status == NATS_OK)
+		status = natsConnection_PublishMsg(handle_, made);
+	natsMsg_Destroy(made);
+	if (status == NATS_NO_MEMORY)
+		throw std::bad_alloc();
+	if (status == NATS_MAX_PAYLOAD)
+		return Error{sqlstate::limit_exceeded, "the message is larger than the NATS server takes"};
+	if (status != NATS_OK)
+		return Error{sqlstate::connection_failure, "could not publish to NATS: " + status_text(status)};
+	return core::Nothing{};
 }
 
 Result<Connection::Reply> Connection::request(const std::string &subject, std::string_view payload) const
@@ -229,7 +290,7 @@ std::string Connection::connected_url() const
 
 std::int64_t Connection::max_payload() const
 {
-	return natsConnection_GetMaxPayload(handle_);
+	return link_->max_payload;
 }
 
 } // namespace pgbraid::nats

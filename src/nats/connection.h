@@ -3,6 +3,7 @@
 // use a Connection, except for close(), which is for the others.
 #pragma once
 #include "core/base/result.h"
+#include "nats/wire.h"
 
 #include <chrono>
 #include <cstdint>
@@ -67,6 +68,9 @@ public:
 	void flush() const;
 	bool writing() const noexcept; // the buffer holds something that the socket did not take
 
+	// Puts a message into the buffer. 54000: the server does not take one of that size; 08006.
+	Status publish(const Outgoing &message) const;
+
 	// Publishes and pumps until the answer arrives. 08006 (no answer, lost), 42501 (not permitted), 57014 (close()).
 	struct Reply {
 		bool nobody_listens = false;
@@ -90,12 +94,11 @@ public:
 	std::int64_t max_payload() const;
 	std::chrono::microseconds round_trip() const noexcept { return round_trip_; } // of the latest request; 0: none yet
 
-	__natsConnection *handle() const noexcept { return handle_; }
-
 private:
 	Connection() = default;
 	Status subscribe();
 	void note_errors() const;
+	Status publish_by_library(const Outgoing &message) const;
 
 	__natsConnection *handle_ = nullptr;
 	__natsSubscription *requests_ = nullptr, *answers_ = nullptr;

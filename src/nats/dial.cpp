@@ -54,8 +54,7 @@ Result<natsStatus> set_identity(natsOptions *to, const ConnectionOptions &option
 
 Status set_tls(natsOptions *to, const ConnectionOptions &options, const Endpoint &endpoint)
 {
-	bool given = !options.tls_ca.empty() || !options.tls_cert.empty() || !options.tls_key.empty();
-	natsStatus status = given || endpoint.tls ? natsOptions_SetSecure(to, true) : NATS_OK;
+	natsStatus status = demands_tls(options, endpoint) ? natsOptions_SetSecure(to, true) : NATS_OK;
 	// Also without TLS on our side: a server that requires it turns it on.
 	if (status == NATS_OK)
 		status = natsOptions_SetExpectedHostname(to, endpoint.host.c_str());
@@ -108,6 +107,11 @@ Status check_files(const ConnectionOptions &options)
 						 "The file must be readable for the operating system user that runs PostgreSQL."};
 	}
 	return core::Nothing{};
+}
+
+bool demands_tls(const ConnectionOptions &options, const Endpoint &endpoint)
+{
+	return endpoint.tls || !options.tls_ca.empty() || !options.tls_cert.empty() || !options.tls_key.empty();
 }
 
 Result<Options> make_options(const ConnectionOptions &options, const Endpoint &endpoint, Link &link)

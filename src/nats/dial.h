@@ -13,6 +13,8 @@ using Options = std::unique_ptr<natsOptions, decltype(&natsOptions_Destroy)>;
 // Can all the files be read? 58P01 if not.
 Status check_files(const ConnectionOptions &options);
 
+bool demands_tls(const ConnectionOptions &options, const Endpoint &endpoint);
+
 Result<Options> make_options(const ConnectionOptions &options, const Endpoint &endpoint, Link &link);
 
 Error connect_error(natsStatus status, const ConnectionOptions &options, const Endpoint &endpoint);

@@ -2,6 +2,7 @@
 
 #include "nats/error.h"
 
+#include <cerrno>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -95,6 +96,33 @@ void Link::drain() noexcept
 {
 	eventfd_t count;
 	[[maybe_unused]] int result = eventfd_read(wake_fd, &count);
+}
+
+// TLS may be on without our asking, since a server that requires it gets it. Its records begin with a byte that no line
+// of NATS' protocol begins with, and the first answer to a request of ours is at the beginning of one or the other.
+void Link::listen_in() noexcept
+{
+	constexpr unsigned char first_record_type = 0x14, last_record_type = 0x18;
+	unsigned char first = 0;
+	if (speech != Speech::unknown || recv(socket, &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
+		return;
+	speech = first >= first_record_type && first <= last_record_type ? Speech::secured : Speech::clear;
+}
+
+bool Link::write_out() noexcept
+{
+	while (has_out()) {
+		auto rest = out.view(out_written);
+		ssize_t sent = send(socket, rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return errno == EAGAIN || errno == EWOULDBLOCK;
+		out_written += static_cast<std::size_t>(sent);
+	}
+	out.clear();
+	out_written = 0;
+	return true;
 }
 
 natsStatus Link::listen(natsOptions *options)

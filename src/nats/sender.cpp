@@ -4,6 +4,7 @@
 #include "nats/attempt.h"
 
 #include <algorithm>
+#include <charconv>
 #include <poll.h>
 
 namespace pgbraid::nats {
@@ -189,12 +190,15 @@ Sender::Maybe Sender::send()
 {
 	connection_->flush();
 	std::size_t written = 0;
-	while (!connection_->closed() && can_send() && written < write_size && (written > 0 || !connection_->writing())) {
+	bool ready = !connection_->closed() && !connection_->writing();
+	while (ready && asked_.size() < most_asked && written < write_size) {
 		if (unsent() == 1)
 			take(); // must_ask() asks after the last message, so it must know whether this is the last
 		if (options_.stream.atomic && run_.left == 0 && !begin_run())
 			break;
 		auto next = outbox_.next();
+		if (!next)
+			break;
 		auto &message = next->message;
 		if (next->first_of_batch) {
 			if (auto trouble = widen(*next->batch))
@@ -279,77 +283,54 @@ Sender::Maybe Sender::widen(const core::Batch &batch)
 // proof when the message before is known to be stored there. While that is still under way it is not: a stranger's
 // message could take its place, and the sequences of all that follow would fit again. Its id has no such look-alike.
 // (Ids alone would not do: a server forgets the last one when it restarts after a quiet time.)
-natsStatus Sender::set_guard(__natsMsg *message, const core::Outbox::Next &next)
+void Sender::append_guard(const core::Outbox::Next &next)
 {
 	if (run_.sequence > 1) // the first of a batch stands for all
-		return NATS_OK;
+		return;
 	if (options_.message_id && next.expected_sequence > outbox_.acknowledged_sequence())
-		return natsMsgHeader_Set(message, "Nats-Expected-Last-Msg-Id", previous_id_.c_str());
-	number_ = std::to_string(next.expected_sequence);
-	return natsMsgHeader_Set(message, "Nats-Expected-Last-Sequence", number_.c_str());
-}
-
-natsStatus Sender::make(__natsMsg **made, const core::Outbox::Next &next, bool ask)
-{
-	auto &message = next.message;
-	subject_ = message.subject;
-	id_ = message.id;
-	if (ask)
-		reply_ =
-			connection_->reply_prefix() + std::to_string(round_) + "-" + std::to_string(next.expected_sequence + 1);
-	natsStatus status = natsMsg_Create(made, subject_.c_str(), ask ? reply_.c_str() : nullptr, message.payload.data(),
-									   static_cast<int>(message.payload.size()));
-	if (status == NATS_OK)
-		status = natsMsgHeader_Set(*made, options_.message_id ? "Nats-Msg-Id" : "Pgbraid-Id", id_.c_str());
-	if (status == NATS_OK)
-		status = set_batch(*made);
-	if (status == NATS_OK)
-		status = set_guard(*made, next);
-	return status == NATS_OK ? set_headers(*made, message.headers) : status;
+		return append_header("Nats-Expected-Last-Msg-Id: ", previous_id_.view());
+	char number[20];
+	auto end = std::to_chars(number, std::end(number), next.expected_sequence).ptr;
+	append_header("Nats-Expected-Last-Sequence: ", {number, static_cast<std::size_t>(end - number)});
 }
 
 // https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-50.md
-natsStatus Sender::set_batch(__natsMsg *message)
+void Sender::append_batch()
 {
 	if (run_.batch.empty())
-		return NATS_OK;
-	number_ = std::to_string(++run_.sequence);
-	natsStatus status = natsMsgHeader_Set(message, "Nats-Batch-Id", run_.batch.c_str());
-	if (status == NATS_OK)
-		status = natsMsgHeader_Set(message, "Nats-Batch-Sequence", number_.c_str());
-	if (status == NATS_OK && run_.left == 1)
-		status = natsMsgHeader_Set(message, "Nats-Batch-Commit", "1");
-	return status;
+		return;
+	append_header("Nats-Batch-Id: ", run_.batch);
+	append_header("Nats-Batch-Sequence: ", std::to_string(++run_.sequence));
+	if (run_.left == 1)
+		append_header("Nats-Batch-Commit: ", "1");
 }
 
-natsStatus Sender::set_headers(__natsMsg *message, std::string_view lines)
+void Sender::append_header(std::string_view name, std::string_view value)
 {
-	natsStatus status = NATS_OK;
-	while (status == NATS_OK && !lines.empty()) {
-		auto colon = lines.find(": "), end = lines.find("\r\n");
-		name_ = lines.substr(0, colon);
-		value_ = lines.substr(colon + 2, end - colon - 2);
-		status = natsMsgHeader_Set(message, name_.c_str(), value_.c_str());
-		lines.remove_prefix(end + 2);
-	}
-	return status;
+	headers_.append(name);
+	headers_.append(value);
+	headers_.append("\r\n");
 }
 
 Sender::Maybe Sender::publish(const core::Outbox::Next &next, bool ask)
 {
-	natsMsg *made = nullptr;
-	natsStatus status = make(&made, next, ask);
-	if (status == NATS_OK)
-		status = natsConnection_PublishMsg(connection_->handle(), made);
-	natsMsg_Destroy(made);
-	if (status == NATS_NO_MEMORY)
-		throw std::bad_alloc();
-	if (status == NATS_MAX_PAYLOAD)
-		return too_large(next.message);
-	if (status != NATS_OK)
-		return trouble(
-			{sqlstate::connection_failure, std::string("could not publish to NATS: ") + natsStatus_GetText(status)});
-	previous_id_.swap(id_);
+	auto &message = next.message;
+	headers_.clear();
+	append_header(options_.message_id ? "Nats-Msg-Id: " : "Pgbraid-Id: ", message.id);
+	append_batch();
+	append_guard(next);
+	headers_.append(message.headers);
+	reply_.clear();
+	if (ask)
+		reply_ =
+			connection_->reply_prefix() + std::to_string(round_) + "-" + std::to_string(next.expected_sequence + 1);
+	auto published = connection_->publish({message.subject, reply_, headers_.view(), message.payload});
+	if (!published.ok() && published.error().sqlstate == std::string_view(sqlstate::limit_exceeded))
+		return too_large(message);
+	if (!published.ok())
+		return trouble(published.error());
+	previous_id_.clear();
+	previous_id_.append(message.id);
 	if (ask) {
 		asked_.push_back({next.expected_sequence + 1, Clock::now()});
 		since_asked_messages_ = since_asked_bytes_ = 0;

@@ -4,7 +4,6 @@
 #include "nats/mailbox.h"
 
 #include <deque>
-#include <nats/nats.h>
 #include <random>
 
 namespace pgbraid::nats {
@@ -40,15 +39,14 @@ private:
 	Maybe widen(const core::Batch &batch);
 	Maybe check(const core::Batch::Message &message);
 	Maybe publish(const core::Outbox::Next &next, bool ask);
-	natsStatus make(__natsMsg **made, const core::Outbox::Next &next, bool ask);
-	natsStatus set_guard(__natsMsg *message, const core::Outbox::Next &next);
-	natsStatus set_headers(__natsMsg *message, std::string_view lines);
+	void append_guard(const core::Outbox::Next &next);
+	void append_header(std::string_view name, std::string_view value);
 	void count_sent();
 	std::uint64_t unsent() const;
 	bool must_ask() const;
 	bool must_ask_now() const;
 	bool begin_run();
-	natsStatus set_batch(__natsMsg *message);
+	void append_batch();
 	Maybe collect();
 	Maybe accept(std::string_view answer, std::uint64_t sequence);
 	Maybe too_large(const core::Batch::Message &message);
@@ -86,7 +84,8 @@ private:
 	std::uint64_t most_in_batch_;
 	bool is_held_back_ = false;	  // until an acknowledgement comes, or more messages
 	Clock::time_point last_life_; // when the server last took or answered something
-	std::string subject_, number_, reply_, id_, previous_id_, last_subject_, name_, value_;
+	std::string reply_, last_subject_;
+	core::Bytes headers_, previous_id_;
 };
 
 } // namespace pgbraid::nats

@@ -67,13 +67,13 @@ struct HandlerScope { // restores the handler even when a C++ exception leaves p
 	}
 };
 
-// Trivial on purpose: it lives in the frame that ereport() will jump out of.
+// Trivially destructible on purpose: it lives in the frame that ereport() will jump out of. Made for every change, so
+// the texts are not cleared as a whole.
 struct Report {
 	ErrorData *from_postgres = nullptr;
 	char sqlstate[6] = "XX000";
-	char message[512] = "";
-	char detail[512] = "";
-	char hint[512] = "";
+	char message[512], detail[512], hint[512];
+	Report() noexcept { message[0] = detail[0] = hint[0] = '\0'; }
 };
 static_assert(std::is_trivially_destructible_v<Report>);
 

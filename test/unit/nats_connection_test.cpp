@@ -1,4 +1,4 @@
-#include "nats_stream_reader.h"
+#include "nats_driver.h"
 
 #include "nats/nkey.h"
 
@@ -220,6 +220,41 @@ TEST_F(NatsTls, VerifiesTheServer)
 		api(*connection, "INFO");
 	options.urls = {"tls://127.0.0.1:" + std::to_string(server.port())};
 	EXPECT_STREQ(failure(options), "none") << last_.message;
+}
+
+// Publishes large and small messages over the connection, and reads them back.
+void publish_and_read(const nats::ConnectionOptions &options)
+{
+	auto publishing = publisher_options("");
+	publishing.connection = options;
+	Driver driver(publishing);
+	driver.headers = "Other: a: b\r\n";
+	for (std::size_t i = 0; i < 50; i++)
+		driver.submit(1 + i % 20, "t.a", i % 10 == 0 ? 300'000 : 0);
+	ASSERT_TRUE(driver.wait_acknowledged());
+	EXPECT_EQ(driver.progress().errors, 0u);
+	auto connection = open(options);
+	expect_exactly(connection, driver.submitted());
+	auto last = stored(connection, "S", driver.submitted());
+	EXPECT_NE(last.headers.find("\r\nOther: a: b\r\n"), std::string::npos) << last.headers;
+	EXPECT_NE(last.headers.find("Nats-Expected-Last-"), std::string::npos) << last.headers;
+}
+
+TEST_F(NatsTls, Publishes)
+{
+	NatsServer server(tls("server", ""));
+	auto options = at(server.url());
+	options.tls_ca = path("ca.pem");
+	publish_and_read(options);
+}
+
+// A server that requires TLS gets it without being asked for it: nothing may go out in clear.
+TEST_F(NatsTls, PublishesWithoutAskingForTls)
+{
+	NatsServer server(tls("server", ""));
+	setenv("SSL_CERT_FILE", path("ca.pem").c_str(), 1);
+	publish_and_read(at(server.url()));
+	unsetenv("SSL_CERT_FILE");
 }
 
 TEST_F(NatsTls, VerifiesTheHost)

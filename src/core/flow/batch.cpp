@@ -1,15 +1,31 @@
 #include "core/flow/batch.h"
 
+#include <algorithm>
 #include <cassert>
 
 namespace pgbraid::core {
+
+Batch::Batch(Like like)
+{
+	// An eighth more, since no batch is just as large as the one before. None is expected to be huge.
+	constexpr std::size_t most_records = 4096, most_bytes = 128 << 10;
+	auto records = like.before.records_.size(), bytes = like.before.bytes_.size();
+	records_.reserve(std::min(records + records / 8, most_records));
+	(void) bytes_.reserve(std::min(bytes + bytes / 8, most_bytes));
+}
 
 void Batch::begin(std::string_view subject, const History &history, Position position, std::string_view headers)
 {
 	std::size_t begin = bytes_.size();
 	bytes_.append(subject);
 	std::size_t id = bytes_.size();
-	append_message_id(bytes_, history, position);
+	if (id_front_.empty() || history_ != history) {
+		history_ = history;
+		id_front_.clear();
+		append_id_of_history(id_front_, history);
+	}
+	bytes_.append(id_front_.view());
+	append_id_of_position(bytes_, position);
 	auto id_size = bytes_.size() - id;
 	bytes_.append(headers);
 	open_ = {begin,

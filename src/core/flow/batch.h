@@ -19,6 +19,12 @@ public:
 		Position position;
 	};
 
+	Batch() = default;
+	struct Like {
+		const Batch &before;
+	};
+	explicit Batch(Like like); // with room for as much as that one holds
+
 	// begin .. payload() .. end: one message.
 	void begin(std::string_view subject, const History &history, Position position, std::string_view headers = {});
 	Bytes &payload() noexcept { return bytes_; }
@@ -58,6 +64,8 @@ private:
 	Bytes bytes_;
 	std::vector<Record> records_;
 	Record open_{};
+	History history_; // of the last message
+	Bytes id_front_;  // its part of an id
 	Lsn complete_ = 0;
 	bool breaks_off_ = false;
 	std::vector<std::string> required_subjects_;

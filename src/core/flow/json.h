@@ -33,6 +33,11 @@ void append_json_verbatim(Bytes &to, std::string_view json);
 // many digits as they need; 0000 is 1 BC, -0001 the year before it).
 void append_timestamp(Bytes &to, std::int64_t microseconds);
 
+// As to_jsonb shows a timestamp, without the quotes: no fraction where there is none, and no zeros at its end. False,
+// and nothing appended, if the year has not four digits: PostgreSQL knows those best, and the infinite ones.
+bool append_iso_timestamp(Bytes &to, std::int64_t microseconds);
+bool append_iso_date(Bytes &to, std::int64_t days);
+
 // The length of the well-formed UTF-8 sequence that `text` begins with, 0 if it begins with none.
 std::size_t utf8_length(std::string_view text);
 

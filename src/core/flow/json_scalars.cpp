@@ -191,4 +191,66 @@ void append_timestamp(Bytes &to, std::int64_t microseconds)
 	to.commit(at);
 }
 
+namespace {
+
+constexpr std::int64_t second_size = 1'000'000, day_seconds = 86'400;
+constexpr std::int64_t first_day = -730'119, last_day = 2'921'939; // 0001-01-01 and 9999-12-31, since 2000-01-01
+
+char *put_date(char *to, std::int64_t days)
+{
+	Date date = date_of(days);
+	to = put_padded(to, static_cast<std::uint64_t>(date.year), 4);
+	*to++ = '-';
+	to = put_padded(to, date.month, 2);
+	*to++ = '-';
+	return put_padded(to, date.day, 2);
+}
+
+char *put_fraction(char *to, std::uint64_t microseconds)
+{
+	if (microseconds == 0)
+		return to;
+	*to++ = '.';
+	int digits = 6;
+	for (; microseconds % 10 == 0; microseconds /= 10)
+		digits--;
+	return put_padded(to, microseconds, digits);
+}
+
+} // namespace
+
+bool append_iso_date(Bytes &to, std::int64_t days)
+{
+	if (days < first_day || days > last_day)
+		return false;
+	to.commit(put_date(to.reserve(16), days));
+	return true;
+}
+
+bool append_iso_timestamp(Bytes &to, std::int64_t microseconds)
+{
+	std::int64_t seconds = microseconds / second_size, fraction = microseconds % second_size;
+	if (fraction < 0) {
+		seconds--;
+		fraction += second_size;
+	}
+	std::int64_t days = seconds / day_seconds, rest = seconds % day_seconds;
+	if (rest < 0) {
+		days--;
+		rest += day_seconds;
+	}
+	if (days < first_day || days > last_day)
+		return false;
+	auto time = static_cast<std::uint64_t>(rest);
+	char *at = put_date(to.reserve(32), days);
+	*at++ = 'T';
+	at = put_padded(at, time / 3600, 2);
+	*at++ = ':';
+	at = put_padded(at, time / 60 % 60, 2);
+	*at++ = ':';
+	at = put_padded(at, time % 60, 2);
+	to.commit(put_fraction(at, static_cast<std::uint64_t>(fraction)));
+	return true;
+}
+
 } // namespace pgbraid::core

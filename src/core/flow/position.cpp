@@ -76,13 +76,19 @@ std::string_view take_field(std::string_view &text)
 
 } // namespace
 
-void append_message_id(Bytes &to, const History &history, Position position)
+void append_id_of_history(Bytes &to, const History &history)
 {
-	char *at = to.reserve(3 * most_decimals + lsn_digits + history.epoch.size() + 4);
+	char *at = to.reserve(most_decimals + history.epoch.size() + 2);
 	at = put_decimal(at, history.system);
 	*at++ = '.';
 	at += history.epoch.copy(at, history.epoch.size());
 	*at++ = '.';
+	to.commit(at);
+}
+
+void append_id_of_position(Bytes &to, Position position)
+{
+	char *at = to.reserve(2 * most_decimals + lsn_digits + 2);
 	at = put_hex(at, position.lsn, lsn_digits);
 	*at++ = '.';
 	at = put_decimal(at, position.seq);
@@ -91,6 +97,12 @@ void append_message_id(Bytes &to, const History &history, Position position)
 		at = put_decimal(at, position.part);
 	}
 	to.commit(at);
+}
+
+void append_message_id(Bytes &to, const History &history, Position position)
+{
+	append_id_of_history(to, history);
+	append_id_of_position(to, position);
 }
 
 std::optional<MessageId> parse_message_id(std::string_view text)

@@ -55,6 +55,10 @@ struct MessageId {
 // Nats-Msg-Id. An id has one spelling: what parses is what append_message_id() writes (no leading zeros; an epoch of
 // printable ASCII without a dot).
 void append_message_id(Bytes &to, const History &history, Position position);
+
+// Its two halves: up to and including the dot before the LSN, and the rest.
+void append_id_of_history(Bytes &to, const History &history);
+void append_id_of_position(Bytes &to, Position position);
 std::optional<MessageId> parse_message_id(std::string_view text);
 
 // That many upper case hexadecimal digits, the last ones if the value has more.

@@ -12,7 +12,7 @@ void Outlet::flush()
 		return;
 	batch_->breaks_off(is_in_transaction_);
 	bytes_passed_ += batch_->bytes();
-	auto next = std::make_unique<core::Batch>();
+	auto next = std::make_unique<core::Batch>(core::Batch::Like{*batch_});
 	publisher_.submit(std::exchange(batch_, std::move(next)));
 }
 

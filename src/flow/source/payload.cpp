@@ -89,7 +89,7 @@ int append_object(Bytes &to, const RelationPlan &plan, const RowImage &row, cons
 		const ColumnPlan &column = plan.columns[i];
 		if (!wanted(column))
 			continue;
-		const RowImage *source = row_with(column, row, other);
+		const RowImage *source = is_unchanged(column, row) ? row_with(column, row, other) : &row;
 		if (source == nullptr && unchanged_is == Unchanged::left_out) {
 			unchanged++;
 			continue;

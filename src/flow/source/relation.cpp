@@ -30,12 +30,12 @@ struct Identity {
 	Bitmapset *key;	   // what names the row
 };
 
-namespace {
-
 struct CachedPlan {
 	Oid relation;
 	RelationPlan *plan;
 };
+
+namespace {
 
 HTAB *plans = nullptr; // Oid -> CachedPlan; global, since invalidation callbacks can't be unregistered
 
@@ -121,10 +121,15 @@ RelationPlans::RelationPlans(const PlanOptions &options) : options_(options)
 RelationPlan *RelationPlans::get(Relation relation, bool *is_new)
 {
 	Oid id = RelationGetRelid(relation);
+	if (last_ != nullptr && last_->relation == id && last_->plan != nullptr && last_->plan->valid) {
+		*is_new = false;
+		return last_->plan;
+	}
 	bool found;
 	auto *cached = static_cast<CachedPlan *>(hash_search(plans, &id, HASH_ENTER, &found));
 	if (!found)
 		cached->plan = nullptr;
+	last_ = cached; // entries are never removed
 	*is_new = cached->plan == nullptr || !cached->plan->valid;
 	if (*is_new) {
 		if (cached->plan != nullptr)

@@ -16,6 +16,7 @@ namespace pgbraid::flow {
 
 struct Contract;
 struct RowFilter;
+struct CachedPlan;
 
 // What is shown of a value instead of it; see mask.h.
 struct Mask {
@@ -95,7 +96,8 @@ private:
 	ColumnPlan plan_column(Form_pg_attribute attribute, const RelationPlan &plan, const struct Identity &identity);
 
 	PlanOptions options_;
-	core::Bytes scratch_; // a member, since an ereport would skip the destructor of a local
+	CachedPlan *last_ = nullptr; // changes mostly come from the table of the one before
+	core::Bytes scratch_;		 // a member, since an ereport would skip the destructor of a local
 };
 
 } // namespace pgbraid::flow

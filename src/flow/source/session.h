@@ -68,7 +68,6 @@ private:
 	std::optional<Decoder> decoder_;
 	std::optional<SlotReader> reader_;
 	std::optional<Backfill> backfill_;
-
 	bool between_records_ = false; // no transaction is half handed over
 	unsigned configuration_;
 	uint32 touched_;

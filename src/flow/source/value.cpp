@@ -14,6 +14,7 @@ extern "C" {
 #include "parser/parse_coerce.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -84,6 +85,8 @@ void append_float(Bytes &to, double value, char *text, int size)
 		to.append("\"NaN\"");
 	else if (std::isinf(value))
 		to.append(value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+	else if (value != 0 && memchr(text, 'e', (size_t) size) == nullptr)
+		to.append({text, (size_t) size}); // as JSON has it
 	else
 		core::append_json_number(to, {text, (size_t) size});
 }
@@ -108,8 +111,27 @@ std::string_view text_of(Datum value)
 	return {VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text)};
 }
 
+// The time zone of a worker is UTC.
+bool append_common_date_time(Bytes &to, Oid type, Datum value)
+{
+	if (type == DATEOID)
+		return core::append_iso_date(to, DatumGetDateADT(value));
+	if (type == TIMESTAMPOID)
+		return core::append_iso_timestamp(to, DatumGetTimestamp(value));
+	if (strcmp(pg_get_timezone_name(session_timezone), "UTC") != 0 ||
+		!core::append_iso_timestamp(to, DatumGetTimestampTz(value)))
+		return false;
+	to.append("+00:00");
+	return true;
+}
+
 void append_date_time(Bytes &to, Oid type, Datum value)
 {
+	size_t start = to.size();
+	to.append('"');
+	if (append_common_date_time(to, type, value))
+		return to.append('"');
+	to.truncate(start);
 	char text[MAXDATELEN + 1];
 	JsonEncodeDateTime(text, value, type, nullptr);
 	to.append('"');
@@ -143,6 +165,7 @@ void append_dimension(Bytes &to, TypePlan *element, int dimensions, const int *l
 
 void append_array(Bytes &to, TypePlan *plan, Datum value)
 {
+	check_stack_depth();
 	ArrayType *array = DatumGetArrayTypeP(value);
 	int dimensions = ARR_NDIM(array);
 	if (ArrayGetNItems(dimensions, ARR_DIMS(array)) <= 0) {
@@ -160,6 +183,7 @@ void append_array(Bytes &to, TypePlan *plan, Datum value)
 // The descriptor is looked up for each value: a composite type can change its columns at any time.
 void append_composite(Bytes &to, Datum value)
 {
+	check_stack_depth();
 	HeapTupleHeader header = DatumGetHeapTupleHeader(value);
 	TupleDesc columns = lookup_rowtype_tupdesc_copy(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
 	HeapTupleData tuple;
@@ -212,7 +236,6 @@ TypePlan *plan_type(Oid type)
 
 void append_value(Bytes &to, TypePlan *plan, Datum value)
 {
-	check_stack_depth();
 	switch (plan->shape) {
 		case Shape::boolean: return to.append(DatumGetBool(value) ? "true" : "false");
 		case Shape::int2: return core::append_json_integer(to, DatumGetInt16(value));
