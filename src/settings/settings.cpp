@@ -39,7 +39,8 @@ const Integer integers[] = {
 	 "After a crash of the server, at most this much is read from WAL again.", &flow_save_interval, 10, INT_MAX,
 	 PGC_SIGHUP, GUC_UNIT_MS},
 	{"pgbraid.flow_horizon", "Sets for how long WAL is kept for what a stream has acknowledged.",
-	 "A NATS server acknowledges messages before it has written them to disk. What it loses of this time is noticed and "
+	 "A NATS server acknowledges messages before it has written them to disk. What it loses of this time is noticed "
+	 "and "
 	 "published again.",
 	 &flow_horizon, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
 	{"pgbraid.restart_delay_max", "Sets the longest delay before a failed worker is started again.",

@@ -193,5 +193,48 @@ TEST(Timestamp, ReadsBackAsTheSameMicrosecond)
 	}
 }
 
+std::string iso(std::int64_t microseconds)
+{
+	Bytes bytes;
+	return append_iso_timestamp(bytes, microseconds) ? std::string{bytes.view()} : "";
+}
+
+std::string iso_date(std::int64_t days)
+{
+	Bytes bytes;
+	return append_iso_date(bytes, days) ? std::string{bytes.view()} : "";
+}
+
+TEST(IsoTimestamp, EndsTheFractionWithItsLastDigit)
+{
+	EXPECT_EQ(iso(0), "2000-01-01T00:00:00");
+	EXPECT_EQ(iso(1), "2000-01-01T00:00:00.000001");
+	EXPECT_EQ(iso(-1), "1999-12-31T23:59:59.999999");
+	EXPECT_EQ(iso(120'000), "2000-01-01T00:00:00.12");
+	EXPECT_EQ(iso(-86'399'900'000), "1999-12-31T00:00:00.1");
+	EXPECT_EQ(iso(769'730'400'500'000), "2024-05-22T22:00:00.5");
+}
+
+TEST(IsoTimestamp, LeavesOtherYearsAlone)
+{
+	constexpr std::int64_t day = 86'400'000'000;
+	EXPECT_EQ(iso(-730'119 * day), "0001-01-01T00:00:00");
+	EXPECT_EQ(iso(-730'119 * day - 1), "");
+	EXPECT_EQ(iso(2'921'940 * day - 1), "9999-12-31T23:59:59.999999");
+	EXPECT_EQ(iso(2'921'940 * day), "");
+	EXPECT_EQ(iso(std::numeric_limits<std::int64_t>::max()), "");
+	EXPECT_EQ(iso(std::numeric_limits<std::int64_t>::min()), "");
+}
+
+TEST(IsoDate, IsThatOfTheCalendar)
+{
+	EXPECT_EQ(iso_date(59), "2000-02-29");
+	EXPECT_EQ(iso_date(-730'119), "0001-01-01");
+	EXPECT_EQ(iso_date(-730'120), "");
+	EXPECT_EQ(iso_date(2'921'939), "9999-12-31");
+	EXPECT_EQ(iso_date(2'921'940), "");
+	EXPECT_EQ(iso_date(std::numeric_limits<std::int32_t>::max()), "");
+}
+
 } // namespace
 } // namespace pgbraid::core
