@@ -45,6 +45,7 @@ CREATE TABLE pgbraid.flow_progress (
 	settled_seq bigint NOT NULL DEFAULT 0,
 	revision bigint NOT NULL DEFAULT 0,
 	revision_lsn pg_lsn,
+	revision_sequence bigint NOT NULL DEFAULT 0,
 	secret uuid NOT NULL DEFAULT gen_random_uuid()
 );
 COMMENT ON TABLE pgbraid.flow_progress IS 'how far the replication slot of a flow has come; not dumped, since a slot isn''t either';
@@ -58,6 +59,7 @@ COMMENT ON COLUMN pgbraid.flow_progress.settled_lsn IS 'commit that this message
 COMMENT ON COLUMN pgbraid.flow_progress.settled_seq IS 'its place in that transaction';
 COMMENT ON COLUMN pgbraid.flow_progress.revision IS 'the definition that the flow runs with';
 COMMENT ON COLUMN pgbraid.flow_progress.revision_lsn IS 'what was committed before has been judged by an earlier definition, and is not looked at again';
+COMMENT ON COLUMN pgbraid.flow_progress.revision_sequence IS 'where the stream ended then: if it ends before, it has lost what was published until then';
 COMMENT ON COLUMN pgbraid.flow_progress.secret IS 'what the flow encrypts with, where the stream must not show the key of a row';
 
 CREATE TABLE pgbraid.flow_snapshots (

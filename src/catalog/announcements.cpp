@@ -84,6 +84,14 @@ void save_schemas(int64 flow, int64 generation, const std::vector<core::SchemaHi
 	}
 }
 
+void forget_dead_letters(int64 flow, const std::string &ids, core::Position after)
+{
+	pg::spi::execute(
+		"DELETE FROM pgbraid.dead_letters WHERE flow = $1 AND starts_with(message_id, $2) "
+		"   AND (lsn, seq) > ($3, $4) AND redriven_at IS NULL",
+		{pg::spi::bigint(flow), pg::spi::text(ids), pg::spi::lsn(after.lsn), pg::spi::bigint((int64) after.seq)});
+}
+
 void save_dead_letter(int64 flow, const DeadLetter &letter, int64 max_payload)
 {
 	using pg::spi::bigint, pg::spi::text;

@@ -29,6 +29,9 @@ struct DeadLetter {
 	std::string_view subject, message_id, op, headers, payload;
 	core::Position position;
 };
+// Those of one history (the beginning of their ids) beyond a position, unless somebody has had them published.
+void forget_dead_letters(int64 flow, const std::string &ids, core::Position after);
+
 // Does nothing if the table has it already.
 void save_dead_letter(int64 flow, const DeadLetter &letter, int64 max_payload);
 

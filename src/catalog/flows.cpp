@@ -104,7 +104,7 @@ Progress read_progress(int64 flow)
 {
 	Progress progress;
 	pg::spi::each("SELECT generation, streaming, stream, first_sequence, settled_sequence, settled_lsn, settled_seq, "
-				  "       revision, revision_lsn, secret::text "
+				  "       revision, revision_lsn, revision_sequence, secret::text "
 				  "  FROM pgbraid.flow_progress WHERE flow = $1",
 				  {pg::spi::bigint(flow)}, [&](const pg::spi::Row &row) {
 					  progress = {.generation = row.bigint(1),
@@ -116,7 +116,8 @@ Progress read_progress(int64 flow)
 											  .position = {row.lsn(6), (uint64) row.bigint(7)}},
 								  .revision = row.bigint(8),
 								  .revision_lsn = row.lsn(9),
-								  .secret = row.text(10)};
+								  .revision_sequence = (uint64) row.bigint(10),
+								  .secret = row.text(11)};
 				  });
 	return progress;
 }
@@ -131,7 +132,8 @@ void begin_generation(int64 flow, int64 generation)
 bool begin_streaming(int64 flow, int64 generation, const std::string &stream, uint64 first_sequence)
 {
 	return pg::spi::execute("UPDATE pgbraid.flow_progress SET streaming = true, stream = $3, first_sequence = $4, "
-							"       settled_sequence = 0, settled_lsn = NULL, settled_seq = 0, revision_lsn = NULL "
+							"       settled_sequence = 0, settled_lsn = NULL, settled_seq = 0, "
+							"       revision_lsn = NULL, revision_sequence = 0 "
 							" WHERE flow = $1 AND generation = $2",
 							{pg::spi::bigint(flow), pg::spi::bigint(generation), pg::spi::text(stream),
 							 pg::spi::bigint((int64) first_sequence)}) == 1;
@@ -149,15 +151,17 @@ void change_stream(int64 flow, const std::string &stream, uint64 sequence)
 					 " WHERE s.flow = $1 AND c.snapshot = s.id",
 					 {pg::spi::bigint(flow), pg::spi::bigint((int64) sequence)});
 	pg::spi::execute("UPDATE pgbraid.flow_progress SET stream = $2, first_sequence = 0, "
-					 "       settled_sequence = 0, settled_lsn = NULL, settled_seq = 0 WHERE flow = $1",
+					 "       settled_sequence = 0, settled_lsn = NULL, settled_seq = 0, revision_sequence = 0 "
+					 " WHERE flow = $1",
 					 {pg::spi::bigint(flow), pg::spi::text(stream)});
 }
 
-void begin_revision(int64 flow, int64 revision, core::Lsn lsn)
+void begin_revision(int64 flow, int64 revision, core::Lsn lsn, uint64 sequence)
 {
-	pg::spi::execute("UPDATE pgbraid.flow_progress SET revision = $2, revision_lsn = greatest(revision_lsn, $3) "
-					 " WHERE flow = $1",
-					 {pg::spi::bigint(flow), pg::spi::bigint(revision), pg::spi::lsn(lsn)});
+	pg::spi::execute(
+		"UPDATE pgbraid.flow_progress SET revision = $2, revision_lsn = $3, revision_sequence = $4 "
+		" WHERE flow = $1",
+		{pg::spi::bigint(flow), pg::spi::bigint(revision), pg::spi::lsn(lsn), pg::spi::bigint((int64) sequence)});
 }
 
 void settle(int64 flow, const core::Checkpoint &settled)

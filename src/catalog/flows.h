@@ -67,10 +67,11 @@ struct Progress {
 	bool streaming = false; // the slot exists
 	std::string stream;		// servers and stream that the sequences speak of
 	uint64 first_sequence = 0;
-	core::Checkpoint settled; // without lsn: that is the slot's
-	int64 revision = 0;		  // of the definition that the last worker ran with
-	core::Lsn revision_lsn = 0; // what was committed before was judged by an earlier one
-	std::string secret;		  // of the flow
+	core::Checkpoint settled;	  // without lsn: that is the slot's
+	int64 revision = 0;			  // of the definition that the last worker ran with
+	core::Lsn revision_lsn = 0;	  // what was committed before was judged by an earlier one
+	uint64 revision_sequence = 0; // where the stream ended then
+	std::string secret;			  // of the flow
 };
 Progress read_progress(int64 flow);
 
@@ -84,8 +85,9 @@ bool begin_streaming(int64 flow, int64 generation, const std::string &stream, ui
 // It writes to another stream now, which ends here.
 void change_stream(int64 flow, const std::string &stream, uint64 sequence);
 
-// From here on the flow is of this definition.
-void begin_revision(int64 flow, int64 revision, core::Lsn lsn);
+// The flow runs with this definition, and an earlier one has judged what was committed before `lsn` (0: nothing is
+// known to be judged), when the stream ended at `sequence`.
+void begin_revision(int64 flow, int64 revision, core::Lsn lsn, uint64 sequence);
 
 void settle(int64 flow, const core::Checkpoint &settled);
 

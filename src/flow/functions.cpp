@@ -9,6 +9,7 @@ extern "C" {
 #include "access/xlog.h"
 #include "catalog/dependency.h"
 #include "catalog/objectaddress.h"
+#include "catalog/pg_authid_d.h"
 #include "catalog/pg_extension_d.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_publication_d.h"
@@ -19,6 +20,7 @@ extern "C" {
 #include "miscadmin.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
@@ -94,6 +96,9 @@ void explain(int64 flow)
 			trouble = worker::trouble_of(*entry);
 		}
 	}
+	// What went wrong may speak of servers, and of values that not everybody may read.
+	if (!has_privs_of_role(GetOuterUserId(), ROLE_PG_MONITOR))
+		trouble = {};
 	ereport(WARNING, (errmsg("the flow has not published everything in time; it is %s", state),
 					  trouble.message[0] ? errdetail("%s", trouble.message) : 0,
 					  trouble.hint[0] ? errhint("%s", trouble.hint) : 0));

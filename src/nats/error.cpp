@@ -33,7 +33,10 @@ constexpr Meaning meanings[] = {
 	{10077, sqlstate::out_of_room, stream_full}, // store failed: maximum messages, bytes, per subject
 	{10109, sqlstate::not_in_prerequisite_state, "Unseal the stream, or name another."},
 	{10122, sqlstate::out_of_room, make_room}, // stream size exceeds the account's maximum
-	{10167, sqlstate::out_of_room, ""},		   // too many requests
+	{10177, sqlstate::not_supported,
+	 "nats-server 2.12.0 takes no Nats-Msg-Id in atomic batches: use a newer one, or the option {\"message_id\": "
+	 "false}."},
+	{10167, sqlstate::out_of_room, ""}, // too many requests
 };
 
 } // namespace

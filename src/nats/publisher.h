@@ -26,6 +26,7 @@ struct PublisherOptions {
 	bool message_id = true;
 	// Where the stream takes atomic batches (StreamConfig::atomic): a transaction of at most so many bytes is one.
 	std::size_t atomic_bytes = 8 << 20;
+	std::size_t memory = 16 << 20;				 // who submits waits while more than this is unacknowledged
 	std::size_t ack_messages = 2000;			 // an acknowledgement is asked for at least this often,
 	std::size_t ack_bytes = 1 << 20;			 // and when nothing more is waiting to be sent
 	std::chrono::milliseconds ack_timeout{5000}; // silence for this long is a doubt

@@ -230,7 +230,7 @@ void Sender::count_sent()
 // all before it is stored.
 bool Sender::begin_run()
 {
-	auto group = outbox_.next_group({most_in_batch_, options_.atomic_bytes});
+	auto group = outbox_.next_group({most_in_batch_, options_.atomic_bytes, options_.memory});
 	bool is_batch = group.is_whole && group.messages > 1;
 	is_held_back_ = group.messages == 0 || (is_batch && outbox_.sent_sequence() > outbox_.acknowledged_sequence());
 	if (is_held_back_)

@@ -176,6 +176,8 @@ void unblock_signals()
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
+	pqsignal(SIGINT,
+			 SIG_IGN); // there is no statement to cancel, and an error out of ereport(LOG) would pass our frames
 	BackgroundWorkerUnblockSignals();
 }
 

@@ -117,11 +117,18 @@ sub kill_worker
 		. quoted($flow), '1');
 }
 
-# Everything committed up to now is in the stream, or the file ends.
+# Everything committed up to now is in the stream, or the file ends. Much may take long on a busy machine: as long as the
+# stream grows there is hope.
 sub wait_for
 {
 	my ($self, $flow, %options) = @_;
-	my $done = $self->sql('SELECT pgflow_wait(' . quoted($flow) . ", timeout => '$seconds s')", %options);
+	my ($done, $length, $before) = ('f', 0, -1);
+	while ($done ne 't' && $length > $before)
+	{
+		$done = $self->sql('SELECT pgflow_wait(' . quoted($flow) . ", timeout => '$seconds s')", %options);
+		$before = $length;
+		$length = $self->sql('SELECT events_published FROM pgbraid.stat_flow WHERE flow = ' . quoted($flow), %options) || 0 if $done ne 't';
+	}
 	die "flow $flow did not publish everything in time:\n" . $self->report(%options) unless $done eq 't';
 	return;
 }

@@ -23,6 +23,14 @@ is(as('app', "INSERT INTO t VALUES (1); SELECT pgflow_wait('f')"), '', 'with EXE
 like(as('app', $_), qr/42501/, "but not: $_")
 	for 'SELECT * FROM pgbraid.flows', "SELECT pgflow_drop('f')", 'SELECT * FROM pgbraid.stat_flow', 'SELECT * FROM pgflow_check()',
 	"SELECT pgbraid.wait(1, NULL, '1 s')";
+$braid->nats->stop;
+my $explained = sub { my ($role) = @_; $braid->error_of("SET ROLE $role; SET client_min_messages = warning; INSERT INTO t VALUES (1000 + pg_backend_pid()); SELECT 1 / pgflow_wait('f', timeout => '10 ms')::int") };
+$braid->until_sql("SELECT last_error IS NOT NULL FROM pgbraid.stat_flow");
+unlike($explained->('app'), qr/DETAIL/, 'who may not read pgbraid.stat_flow is not told what went wrong');
+$braid->sql('GRANT pg_monitor TO app');
+like($explained->('app'), qr/WARNING.*DETAIL:.*NATS/s, 'who may is');
+$braid->sql('REVOKE pg_monitor FROM app');
+$braid->nats->start;
 like(as('app', "SELECT pgflow_wait('nowhere')"), qr/42704/, 'a flow that does not exist is said not to exist');
 $braid->sql('CREATE SCHEMA trap AUTHORIZATION app');
 is(as('app', "CREATE FUNCTION trap.pg_current_xact_id_if_assigned() RETURNS xid8 LANGUAGE plpgsql AS 'BEGIN RAISE ''trapped''; END';

@@ -204,4 +204,25 @@ is($messages[1]{event}{after}{s}, hmac_sha256_hex('p-3', 'other'), 'and masks');
 $braid->sql("ALTER TABLE seen REPLICA IDENTITY DEFAULT; UPDATE seen SET kind = 'bad'");
 $braid->until_sql("SELECT last_sqlstate = '42P10' AND last_hint <> '' FROM pgbraid.stat_flow WHERE flow = 'seen'", 't', 'a filter outside of the identity stops the flow');
 
+# The owner of a table can't have functions of his own run by a worker.
+$braid->sql(<<'END');
+CREATE ROLE owner;
+GRANT CREATE ON SCHEMA public TO owner;
+CREATE TABLE owned (id int PRIMARY KEY, amount numeric);
+ALTER TABLE owned REPLICA IDENTITY FULL;
+ALTER TABLE owned OWNER TO owner;
+END
+create('owned', '{"filter": {"public.owned": "amount > 10"}}', table => 'owned');
+$braid->sql('INSERT INTO owned VALUES (1, 1), (2, 20)');
+is(join(' ', map { $_->{event}{key}{id} } $braid->events('owned')), '2', 'a filter');
+$braid->sql(<<'END');
+SET ROLE owner;
+CREATE TYPE evil AS ENUM ('a');
+CREATE FUNCTION amount(evil) RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RAISE EXCEPTION ''run by %'', current_user; END';
+CREATE CAST (evil AS numeric) WITH FUNCTION amount(evil) AS IMPLICIT;
+ALTER TABLE owned ALTER amount TYPE evil USING 'a';
+INSERT INTO owned VALUES (3, 'a');
+END
+$braid->until_sql("SELECT last_sqlstate = '22023' AND last_error !~ 'run by' FROM pgbraid.stat_flow WHERE flow = 'owned'", 't', 'that would call a function of a user stops the flow');
+
 done_testing();

@@ -190,4 +190,13 @@ $braid->sql("SELECT pgflow_alter('l', options => '{\"oversize\": \"split\"}')");
 $braid->wait_for('l');
 pass('and it goes on as it is told');
 
+# Anybody may write a message, with any prefix.
+$braid->sql("SELECT pgflow_create('any', tables => '{l}', snapshot => 'none', stream => 'any', subject => 'any', options => '{\"messages\": true, \"message_subject\": \"any.{prefix}\", \"oversize\": \"dead_letter\", \"schema_events\": \"none\"}')");
+$braid->until_state('any', 'streaming');
+$braid->sql("SELECT pg_logical_emit_message(true, repeat('p', n), 'x') FROM unnest('{5000,200000}'::int[]) n");
+my @any = $braid->events('any');
+is(join(' ', map { length $_->{subject} } @any), '132 132', 'a long prefix is no long subject');
+is(join(' ', map { length $_->{event}{prefix} } @any), '5000 255', 'and is cut where the message was too large');
+is($any[1]{event}{oversize} > 200000, 1, 'which says so');
+
 done_testing();

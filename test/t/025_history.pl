@@ -67,6 +67,26 @@ $braid->until_sql("SELECT count(*) FROM pgbraid.stat_flow WHERE last_error ~ 'lo
 has_every_row_once('and they are published again');
 insert(1);
 
+# also what an earlier definition had published, and when the worker that notices it does not come to its end;
+$copy = copy_store();
+insert(2);
+$braid->sql("SELECT pgflow_alter('rides', options => '{\"schema_events\": \"none\"}')");
+insert(1);
+restore_store($copy);
+$braid->until_sql("SELECT count(*) FROM pgbraid.flow_progress WHERE revision_lsn IS NULL OR revision_lsn = '0/0'", '1', 'what an earlier definition judged is judged again where the stream lost it');
+$braid->sql("SELECT pg_terminate_backend(pid) FROM pgbraid.stat_flow WHERE flow = 'rides'") for 1 .. 3;
+has_every_row_once('and published again by the worker after');
+$copy = copy_store();
+insert(2);
+$braid->sql("SELECT pgflow_alter('rides', options => '{\"schema_events\": \"changes\"}')");
+insert(1);
+$braid->sql("SELECT pgflow_pause('rides')");
+$braid->until_sql('SELECT count(*) FROM pg_replication_slots WHERE active', '0');
+restore_store($copy, sub { $node->stop('immediate'); $node->start });
+$braid->sql("SELECT pgflow_resume('rides')");
+has_every_row_once('also when PostgreSQL has crashed as well');
+insert(1);
+
 # while its worker is away,
 $copy = copy_store();
 insert(2);

@@ -204,9 +204,10 @@ std::unique_ptr<Batch> transactions(Lsn first, std::initializer_list<int> sizes,
 	return batch;
 }
 
-std::string group(const Outbox &outbox, std::uint64_t messages, std::size_t bytes = 1 << 20)
+std::string group(const Outbox &outbox, std::uint64_t messages, std::size_t bytes = 1 << 20,
+				  std::size_t memory = 1 << 20)
 {
-	auto found = outbox.next_group({messages, bytes});
+	auto found = outbox.next_group({messages, bytes, memory});
 	return std::to_string(found.messages) + (found.is_whole ? " whole" : "");
 }
 
@@ -240,6 +241,23 @@ TEST(Outbox, WaitsForTheRestOfATransactionUnlessItIsTooLarge)
 	EXPECT_EQ(group(outbox, 3), "4");
 	EXPECT_EQ(group(outbox, 4, size), "0");
 	EXPECT_EQ(group(outbox, 4, size - 1), "4"); // no more may come while so much is unacknowledged
+}
+
+// What is stored of a batch counts until all of it is.
+TEST(Outbox, DoesNotWaitForWhatCannotCome)
+{
+	Outbox outbox(ours);
+	ASSERT_TRUE(outbox.resume({}).ok());
+	auto batch = transactions(1, {2, 2}, true);
+	std::size_t size = batch->bytes();
+	outbox.add(std::move(batch));
+	EXPECT_EQ(group(outbox, 4, size, size), "2 whole");
+	outbox.sent();
+	outbox.sent();
+	EXPECT_EQ(group(outbox, 4, size, size), "0");
+	outbox.acknowledged(2);
+	EXPECT_EQ(group(outbox, 4, size, size), "0");
+	EXPECT_EQ(group(outbox, 4, size, size - 1), "2"); // nothing more is handed over
 }
 
 TEST(Outbox, GroupsWhatIsLeftOfATransaction)

@@ -211,6 +211,15 @@ void append_json_string_in_ascii(Bytes &to, std::string_view utf8)
 	}
 }
 
+std::string_view utf8_prefix(std::string_view text, std::size_t most)
+{
+	if (text.size() <= most)
+		return text;
+	while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80)
+		most--;
+	return text.substr(0, most);
+}
+
 void repair_utf8(Bytes &bytes, std::size_t from)
 {
 	std::size_t good = well_formed(bytes.view(from));

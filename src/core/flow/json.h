@@ -41,6 +41,9 @@ bool append_iso_date(Bytes &to, std::int64_t days);
 // The length of the well-formed UTF-8 sequence that `text` begins with, 0 if it begins with none.
 std::size_t utf8_length(std::string_view text);
 
+// The beginning of a well-formed text, of `most` bytes or a little less.
+std::string_view utf8_prefix(std::string_view text, std::size_t most);
+
 // Replaces each byte that does not belong to a well-formed UTF-8 sequence by U+FFFD, in place from `from` to the end:
 // for databases whose encoding is SQL_ASCII. No copy is made when all is well formed.
 void repair_utf8(Bytes &bytes, std::size_t from);

@@ -82,10 +82,10 @@ Outbox::Group Outbox::next_group(const Limit &most) const
 				return whole;
 		}
 	}
-	if (!fits)
+	bool breaks_off = here > 0 && batches_.back()->breaks_off();
+	if (!fits || (breaks_off && !whole.is_whole && bytes_ > most.memory))
 		return {here, false};
-	bool is_rest_to_come = here > 0 && batches_.back()->breaks_off();
-	return is_rest_to_come ? whole : Group{here, here > 0};
+	return breaks_off ? whole : Group{here, here > 0};
 }
 
 void Outbox::sent() noexcept

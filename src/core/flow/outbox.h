@@ -60,7 +60,8 @@ public:
 	// transaction is still to come.
 	struct Limit {
 		std::uint64_t messages;
-		std::size_t bytes; // as Batch::bytes() counts them
+		std::size_t bytes;	// as Batch::bytes() counts them
+		std::size_t memory; // above so many unacknowledged bytes nothing more will be handed over
 	};
 	struct Group {
 		std::uint64_t messages = 0;

@@ -1,6 +1,7 @@
 #include "core/flow/pack.h"
 
 #include <cassert>
+#include <utility>
 
 namespace pgbraid::core {
 
@@ -55,6 +56,7 @@ void Pack::take(Batch &batch, const History &history, std::string_view last_head
 	if (layout_ == Layout::array)
 		batch.payload().append(']');
 	batch.end();
+	given_before_ = std::exchange(given_, place_);
 	rows_ = 0;
 	if (!carries_)
 		return bytes_.clear();

@@ -48,6 +48,9 @@ public:
 	Position position() const noexcept { return position_; }
 	std::string_view place() const noexcept { return place_; }
 
+	// Of the last row of the message that the last take() gave, and of the one before it: empty if either has none.
+	std::string_view place_before() const noexcept { return given_.empty() ? std::string_view() : given_before_; }
+
 	// Puts the message into the batch. Empty afterwards, unless the last row did not fit: it then begins the next pack.
 	// `last_headers` depend on the last row, and follow the others.
 	void take(Batch &batch, const History &history, std::string_view last_headers = {});
@@ -64,7 +67,7 @@ private:
 	std::size_t row_ = 0;  // where the row begun last begins, its separator included
 	bool carries_ = false; // it did not fit
 	Position carried_;
-	std::string place_, carried_place_;
+	std::string place_, carried_place_, given_, given_before_;
 };
 
 } // namespace pgbraid::core

@@ -20,6 +20,9 @@ namespace {
 
 constexpr std::string_view own_prefix = "pgbraid";
 
+// Of a prefix: anybody may write a message with one of any size.
+constexpr size_t longest_in_stub = 255;
+
 core::SubjectTemplate parse(const std::string &text, core::SubjectKind kind)
 {
 	return pg::take(core::SubjectTemplate::parse(pg::to_utf8(text), kind));
@@ -149,15 +152,15 @@ void Announcer::message(core::Batch &batch, const LogicalMessage &message, size_
 	prefix_.clear();
 	if (!to_utf8(message.prefix, prefix_))
 		prefix_.append(message.prefix);
+	core::repair_utf8(prefix_, 0);
 	subject_.clear();
 	message_template_.render(subject_, {.database = database_, .prefix = prefix_.view()});
 	begin_headers("message", oversize);
 	start(batch, subject_.view(), message.position);
 	core::Bytes &to = batch.payload();
-	core::repair_utf8(prefix_, 0);
 	lead_.clear();
 	lead_.append("\"prefix\":");
-	core::append_json_string(lead_, prefix_.view());
+	core::append_json_string(lead_, oversize > 0 ? core::utf8_prefix(prefix_.view(), longest_in_stub) : prefix_.view());
 	lsn_.clear();
 	core::append_lsn(lsn_, message.position.lsn);
 	core::append_announcement_head(to, "message", lead_.view(), lsn_.view(), message.position.seq,

@@ -6,13 +6,13 @@
 extern "C" {
 #include "access/table.h"
 #include "access/transam.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_clause.h"
 #include "parser/parse_collate.h"
 #include "parser/parse_node.h"
-#include "parser/parse_relation.h"
 #include "parser/parser.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
@@ -64,22 +64,42 @@ bool has_foreign_parts(Node *node, void *columns)
 	return pg::walk_expression(node, has_foreign_parts, columns);
 }
 
+// PostgreSQL's own look-up of columns wants a lock, which nobody may wait for while decoding.
+Node *column_of(ParseState *state, ColumnRef *reference)
+{
+	auto *columns = static_cast<TupleDesc>(state->p_ref_hook_state);
+	const Node *name = linitial_node(Node, reference->fields);
+	for (int i = 0; list_length(reference->fields) == 1 && IsA(name, String) && i < columns->natts; i++) {
+		Form_pg_attribute attribute = TupleDescAttr(columns, i);
+		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), strVal(name)) == 0)
+			return reinterpret_cast<Node *>(
+				makeVar(1, attribute->attnum, attribute->atttypid, attribute->atttypmod, attribute->attcollation, 0));
+	}
+	return nullptr; // then PostgreSQL says that there is no such column
+}
+
 } // namespace
 
-Expr *parse_condition(Relation relation, const char *condition)
+Node *resolve_condition(TupleDesc columns, const char *condition)
 {
 	Node *parsed = parse_where(condition);
 	ParseState *state = make_parsestate(nullptr);
-	ParseNamespaceItem *table = addRangeTableEntryForRelation(state, relation, AccessShareLock, nullptr, false, false);
-	addNSItemToQuery(state, table, false, true, true);
+	state->p_sourcetext = condition;
+	state->p_pre_columnref_hook = column_of;
+	state->p_ref_hook_state = columns;
 	Node *resolved = transformWhereClause(state, parsed, EXPR_KIND_WHERE, "filter");
 	assign_expr_collations(state, resolved);
 	if (checkExprHasSubLink(resolved))
 		refuse(condition, "It can't have a subquery: only the columns of the row itself.");
-	if (contain_mutable_functions(resolved) || has_foreign_parts(resolved, RelationGetDescr(relation)))
+	if (contain_mutable_functions(resolved) || has_foreign_parts(resolved, columns))
 		refuse(condition, "It can use PostgreSQL's own immutable functions and operators only, and no virtual column.");
 	free_parsestate(state);
-	return expression_planner(reinterpret_cast<Expr *>(resolved));
+	return resolved;
+}
+
+Expr *parse_condition(Relation relation, const char *condition)
+{
+	return expression_planner(reinterpret_cast<Expr *>(resolve_condition(RelationGetDescr(relation), condition)));
 }
 
 } // namespace pgbraid::flow

@@ -4,7 +4,6 @@
 
 #include "catalog/announcements.h"
 #include "core/flow/oversize.h"
-#include "flow/source/schema_log.h"
 #include "pg/encoding.h"
 #include "settings/settings.h"
 
@@ -14,7 +13,7 @@ extern "C" {
 #include "utils/memutils.h"
 }
 
-#include <algorithm>
+#include <utility>
 
 namespace pgbraid::flow {
 
@@ -29,10 +28,13 @@ std::string to_database_encoding(const std::string &text)
 
 } // namespace
 
-DeadLetters::~DeadLetters()
+void DeadLetters::forget_beyond(const core::History &history, core::Position stored)
 {
-	if (file_ != nullptr)
-		BufFileClose(file_);
+	if (stored.lsn == 0) // nothing is known
+		return;
+	core::Bytes ids;
+	core::append_id_of_history(ids, history);
+	catalog::forget_dead_letters(flow_, std::string(ids.view()), stored);
 }
 
 void DeadLetters::put_aside(const core::Batch::Message &message, std::string_view op, size_t max_payload)
@@ -72,35 +74,35 @@ void DeadLetters::read_from_file(Letter &letter)
 	});
 }
 
-core::Lsn DeadLetters::unsaved_since() const noexcept
+void DeadLetters::save(Letter &letter)
 {
-	core::Lsn first = SchemaLog::nothing;
-	for (const Letter &letter : letters_)
-		first = std::min(first, letter.position.lsn);
-	return first;
+	if (letter.is_in_file)
+		read_from_file(letter);
+	std::string subject = to_database_encoding(letter.subject), headers = to_database_encoding(letter.headers);
+	catalog::save_dead_letter(flow_,
+							  {.subject = subject,
+							   .message_id = letter.id,
+							   .op = letter.op,
+							   .headers = headers,
+							   .payload = letter.payload,
+							   .position = letter.position},
+							  (int64) letter.max_payload);
 }
 
-void DeadLetters::save()
+void DeadLetters::save_some()
 {
-	if (file_ != nullptr)
+	constexpr size_t most_bytes = 8 << 20;
+	if (file_ != nullptr && !std::exchange(is_reading_, true))
 		pg::call([&] { (void) BufFileSeek(file_, 0, 0, SEEK_SET); });
-	for (Letter &letter : letters_) {
-		if (letter.is_in_file)
-			read_from_file(letter);
-		std::string subject = to_database_encoding(letter.subject), headers = to_database_encoding(letter.headers);
-		catalog::save_dead_letter(flow_,
-								  {.subject = subject,
-								   .message_id = letter.id,
-								   .op = letter.op,
-								   .headers = headers,
-								   .payload = letter.payload,
-								   .position = letter.position},
-								  (int64) letter.max_payload);
-		letter.payload = std::string();
+	for (size_t bytes = 0; !letters_.empty() && bytes < most_bytes; letters_.pop_front()) {
+		save(letters_.front());
+		bytes += letters_.front().size;
 	}
+	if (!letters_.empty())
+		return;
 	if (file_ != nullptr)
 		pg::call([&] { BufFileClose(std::exchange(file_, nullptr)); });
-	letters_.clear();
+	is_reading_ = false;
 	bytes_ = 0;
 }
 

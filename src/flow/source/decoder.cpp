@@ -193,7 +193,7 @@ RowImage Decoder::take_apart(Relation relation, HeapTuple tuple, int which)
 // its transaction, and a letter that had to be put aside.
 bool Decoder::is_of_interest(const RelationPlan &plan) const noexcept
 {
-	return !is_stored() || parts_.schemas.wants(plan) || parts_.oversize.mode() == core::OversizeMode::dead_letter ||
+	return !is_stored() || wants_schema(plan) || wants_letter() ||
 		   (parts_.announcer.wants_transactions() && position_.lsn == after_.lsn);
 }
 
@@ -275,9 +275,9 @@ void Decoder::deliver(RelationPlan &plan, Relation relation, const Change &chang
 	start_transaction();
 	if (!is_stored())
 		announce_transaction();
-	if (parts_.schemas.wants(plan) && change.operation != Operation::truncate)
+	if (wants_schema(plan) && change.operation != Operation::truncate)
 		announce_schema(plan, relation, change);
-	if (!is_stored() || parts_.oversize.mode() == core::OversizeMode::dead_letter)
+	if (!is_stored() || wants_letter())
 		emit(plan, change);
 }
 
@@ -333,7 +333,7 @@ void Decoder::append_packed(F &&append)
 	append();
 	if (batch.size() > before && parts_.oversize.mode() == core::OversizeMode::split &&
 		parts_.oversize.is_too_large(batch[batch.size() - 1]))
-		parts_.oversize.split(batch);
+		parts_.oversize.split(batch, parts_.encoder.place_before());
 }
 
 void Decoder::close_pack()
@@ -399,7 +399,7 @@ void Decoder::message(ReorderBufferTXN *transaction, const LogicalMessage &given
 	if ((message.is_transactional && before_start_) || !parts_.announcer.wants(message.prefix))
 		return;
 	events_ += message.is_transactional ? 1 : 0;
-	if (is_stored() && parts_.oversize.mode() != core::OversizeMode::dead_letter)
+	if (is_stored() && !wants_letter())
 		return;
 	start_transaction();
 	if (!is_stored())

@@ -41,6 +41,7 @@ public:
 		SchemaLog &schemas;
 		core::Oversize &oversize;
 		DeadLetters &letters;
+		core::Lsn defined_since = 0; // what was committed before was judged by another definition, and that stands
 	};
 
 	// Events up to and including `after` are already in the stream.
@@ -92,6 +93,12 @@ private:
 	void stand_at(core::Position position) noexcept;
 	void stand_at_next(ReorderBufferTXN *transaction) noexcept;
 	bool is_stored() const noexcept { return position_ <= after_; }
+	bool is_judged() const noexcept { return position_.lsn + 1 < parts_.defined_since; }
+	bool wants_schema(const RelationPlan &plan) const noexcept { return parts_.schemas.wants(plan) && !is_judged(); }
+	bool wants_letter() const noexcept
+	{
+		return parts_.oversize.mode() == core::OversizeMode::dead_letter && !is_judged();
+	}
 	bool is_of_interest(const RelationPlan &plan) const noexcept;
 	void redrive(const RowImage &row);
 	void filter_and_deliver(RelationPlan &plan, Relation relation, Change change);

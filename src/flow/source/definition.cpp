@@ -79,7 +79,8 @@ nats::PublisherOptions Definition::publisher_options(const core::History &histor
 					  .subjects = subjects_of(flow.publication, subject_template(flow), database),
 					  .replicas = (int) flow.replicas,
 					  .atomic = flow.atomic};
-	options.atomic_bytes = std::min(options.atomic_bytes, settings::flow_memory());
+	options.memory = settings::flow_memory();
+	options.atomic_bytes = std::min(options.atomic_bytes, options.memory);
 	options.history = history;
 	Announcer announcer(announcements, database, history);
 	for (std::string &subject : announcer.subjects())

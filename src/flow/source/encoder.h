@@ -41,6 +41,8 @@ public:
 
 	// Makes a message of the rows that wait for more of their kind. To be called at the end of each transaction (and of
 	// each chunk of a snapshot), before the batch is told of it, and before any message that is not made by append().
+	// Where the snapshot stood before the message that close_pack() or append() made of rows, if it is one of it.
+	std::string_view place_before() const noexcept { return pack_.place_before(); }
 	void close_pack(core::Batch &batch);
 
 	// What the NATS server takes in one message, headers included; 0: not known.

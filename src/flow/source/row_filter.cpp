@@ -1,5 +1,6 @@
 #include "flow/source/row_filter.h"
 
+#include "flow/source/condition.h"
 #include "pg/boundary.h"
 
 extern "C" {
@@ -8,12 +9,7 @@ extern "C" {
 #include "catalog/pg_type_d.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
-#include "parser/parse_clause.h"
-#include "parser/parse_collate.h"
-#include "parser/parse_node.h"
-#include "parser/parser.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -73,49 +69,6 @@ bool apply_to_update(const RelationPlan &plan, Change &change)
 	return after || before;
 }
 
-// PostgreSQL's own look-up of columns wants a lock, which nobody may wait for while decoding.
-Node *column_of(ParseState *state, ColumnRef *reference)
-{
-	auto *columns = static_cast<TupleDesc>(state->p_ref_hook_state);
-	const Node *name = linitial_node(Node, reference->fields);
-	for (int i = 0; list_length(reference->fields) == 1 && IsA(name, String) && i < columns->natts; i++) {
-		Form_pg_attribute attribute = TupleDescAttr(columns, i);
-		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), strVal(name)) == 0)
-			return reinterpret_cast<Node *>(
-				makeVar(1, attribute->attnum, attribute->atttypid, attribute->atttypmod, attribute->attcollation, 0));
-	}
-	return nullptr; // then PostgreSQL says that there is no such column
-}
-
-// The one expression that the text is; an error for anything more.
-Node *parse_condition(const char *condition)
-{
-	List *parsed = raw_parser(condition, RAW_PARSE_PLPGSQL_EXPR);
-	auto *statement = castNode(SelectStmt, linitial_node(RawStmt, parsed)->stmt);
-	ResTarget *target =
-		list_length(statement->targetList) == 1 ? linitial_node(ResTarget, statement->targetList) : nullptr;
-	bool is_more = statement->distinctClause || statement->intoClause || statement->fromClause ||
-				   statement->whereClause || statement->groupClause || statement->havingClause ||
-				   statement->windowClause || statement->sortClause || statement->limitOffset ||
-				   statement->limitCount || statement->lockingClause || statement->op != SETOP_NONE;
-	if (target == nullptr || target->name != nullptr || is_more)
-		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("the filter is not one expression")));
-	return target->val;
-}
-
-Node *analyze_condition(const char *condition, TupleDesc columns)
-{
-	Node *parsed = parse_condition(condition);
-	ParseState *state = make_parsestate(nullptr);
-	state->p_sourcetext = condition;
-	state->p_pre_columnref_hook = column_of;
-	state->p_ref_hook_state = columns;
-	Node *analyzed = transformWhereClause(state, parsed, EXPR_KIND_WHERE, "filter");
-	assign_expr_collations(state, analyzed);
-	free_parsestate(state);
-	return analyzed;
-}
-
 Bitmapset *columns_used(Node *expression)
 {
 	Bitmapset *offset = nullptr, *used = nullptr;
@@ -134,7 +87,7 @@ RowFilter *make_row_filter(const char *tree, const char *condition, Relation pub
 	if (tree != nullptr)
 		conditions = lappend(conditions, stringToNode(tree));
 	if (condition != nullptr) {
-		Node *own = analyze_condition(condition, RelationGetDescr(published));
+		Node *own = resolve_condition(RelationGetDescr(published), condition);
 		*used = columns_used(own);
 		conditions = lappend(conditions, own);
 	}
@@ -163,7 +116,7 @@ PGBRAID_FUNCTION(pgbraid_filter_columns)
 	return pg::call([&] {
 		Relation relation = relation_open(PG_GETARG_OID(0), AccessShareLock);
 		TupleDesc columns = RelationGetDescr(relation);
-		Bitmapset *used = flow::columns_used(flow::analyze_condition(text_to_cstring(PG_GETARG_TEXT_PP(1)), columns));
+		Bitmapset *used = flow::columns_used(flow::resolve_condition(columns, text_to_cstring(PG_GETARG_TEXT_PP(1))));
 		auto *names = static_cast<Datum *>(palloc(sizeof(Datum) * (size_t) (columns->natts + 1)));
 		int count = 0;
 		for (int i = -1; (i = bms_next_member(used, i)) >= 0;)

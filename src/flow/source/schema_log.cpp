@@ -10,8 +10,6 @@ extern "C" {
 #include "utils/relcache.h"
 }
 
-#include <algorithm>
-
 namespace pgbraid::flow {
 
 namespace {
@@ -93,6 +91,8 @@ const core::SchemaVersion *SchemaLog::begins_at(RelationPlan &plan, Relation rel
 {
 	Relation published =
 		plan.published_as == RelationGetRelid(relation) ? relation : RelationIdGetRelation(plan.published_as);
+	if (!RelationIsValid(published))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table %u is gone", plan.published_as)));
 	shape_.clear();
 	describe(shape_, plan, published);
 	if (published != relation)
@@ -103,17 +103,9 @@ const core::SchemaVersion *SchemaLog::begins_at(RelationPlan &plan, Relation rel
 	return begins && (version.version > 1 || events_ == SchemaEvents::all) ? &version : nullptr;
 }
 
-core::Lsn SchemaLog::unsaved_since() const noexcept
-{
-	core::Lsn first = nothing;
-	for (const auto &change : history_.unsaved())
-		first = std::min(first, change.version.since.lsn);
-	return first;
-}
-
 void SchemaLog::save()
 {
-	if (history_.unsaved().empty())
+	if (!has_unsaved())
 		return;
 	catalog::save_schemas(flow_, generation_, history_.unsaved());
 	history_.saved();

@@ -1,12 +1,10 @@
 // The shapes that a flow's tables have had, kept in pgbraid.flow_schemas, and which of them a row needs.
 //
-// What is new is held in memory until save(). The slot must not be confirmed beyond unsaved_since() before that, for
+// What is new is held in memory until save(). The slot must not be confirmed beyond that before, for
 // then nobody could tell any more where the new shape began.
 #pragma once
 #include "core/flow/schema.h"
 #include "flow/source/relation.h"
-
-#include <limits>
 
 namespace pgbraid::flow {
 
@@ -27,8 +25,7 @@ public:
 	// of each new plan, published or already stored. Reads the catalog; may ereport. Valid until the next call.
 	const core::SchemaVersion *begins_at(RelationPlan &plan, Relation relation, core::Position position);
 
-	static constexpr core::Lsn nothing = std::numeric_limits<core::Lsn>::max();
-	core::Lsn unsaved_since() const noexcept;
+	bool has_unsaved() const noexcept { return !history_.unsaved().empty(); }
 	void save(); // in an open transaction
 
 private:

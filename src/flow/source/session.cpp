@@ -99,7 +99,8 @@ Decoder::Parts Session::parts()
 			.announcer = announcer_,
 			.schemas = schema_log_,
 			.oversize = *oversize_,
-			.letters = letters_};
+			.letters = letters_,
+			.defined_since = progress_.revision_lsn};
 }
 
 Session::~Session()
@@ -125,14 +126,18 @@ core::StreamTail Session::await_tail()
 
 void Session::start_decoding()
 {
-	pg::in_transaction("reading pgbraid.flow_schemas", [&] { schema_log_.load(start_.stored()); });
+	pg::in_transaction("reading pgbraid.flow_schemas", [&] {
+		schema_log_.load(start_.stored());
+		letters_.forget_beyond(history_, start_.stored());
+	});
 	decoder_.emplace(parts(), start_.judged());
 	backfill_.emplace(flow_.id, flow_.publication, load_progress(flow_.id).secret, *decoder_, outlet_,
 					  Backfill::Callbacks{.await_empty = [this] { return await_empty(); },
 										  .save_notes =
 											  [this] {
 												  schema_log_.save();
-												  letters_.save();
+												  while (letters_.has_unsaved())
+													  letters_.save_some();
 											  },
 										  .await_durable = [this] { await_durable(); }});
 	backfill_->load();
@@ -254,16 +259,25 @@ void Session::service()
 		report_.decoding(decoder_->counters(), outlet_.committed());
 	if (reader_)
 		confirm(progress);
-	if (worker::stop_requested())
+	if (worker::stop_requested() && may_leave(progress))
 		worker::leave(worker::State::stopped);
 	if (!report_.is_healthy())
 		pg::call([] { hear_of_changes(); });
-	if (pg::configuration_generation() != configuration_ || definition_.server_differs(report_.is_healthy()))
+	if ((pg::configuration_generation() != configuration_ || definition_.server_differs(report_.is_healthy())) &&
+		may_leave(progress))
 		worker::leave(worker::State::stopped); // the manager starts it again, with the new settings
 	if (stable_at_ != 0 && GetCurrentTimestamp() >= stable_at_) {
 		worker::recovered();
 		stable_at_ = 0;
 	}
+}
+
+// Another definition would not look again at a message that was put aside, and whose stub the stream has: so it is
+// noted first, which can't be done in the middle of a transaction of the past. While NATS takes nothing that may never
+// end.
+bool Session::may_leave(const nats::Publisher::Progress &progress) const
+{
+	return between_records_ || !letters_.has_unsaved() || !progress.healthy;
 }
 
 void Session::check_publisher(const nats::Publisher::Progress &progress)
@@ -289,16 +303,23 @@ core::Lsn Session::safe_position(const nats::Publisher::Progress &progress) cons
 	return progress.complete_up_to;
 }
 
+bool Session::has_unsaved_notes() const
+{
+	return schema_log_.has_unsaved() || letters_.has_unsaved();
+}
+
 // What must outlive this process before the slot, or the place of a snapshot, is noted beyond where it came from.
 // Tables can't be written while the past is being decoded.
 void Session::save_notes()
 {
-	if (schema_log_.unsaved_since() == SchemaLog::nothing && letters_.unsaved_since() == SchemaLog::nothing)
+	if (!has_unsaved_notes())
 		return;
-	pg::in_transaction("writing pgbraid.flow_schemas", [this] {
-		schema_log_.save();
-		letters_.save();
-	});
+	do // so as not to have all letters in memory at once
+		pg::in_transaction("writing pgbraid.flow_schemas", [this] {
+			schema_log_.save();
+			letters_.save_some();
+		});
+	while (letters_.has_unsaved());
 	noted_at_ = pg::last_commit_end();
 }
 
@@ -337,8 +358,9 @@ void Session::settle()
 			return;
 		note(*settled);
 		to_confirm_ = settled->lsn;
+		confirm_after_ = noted_at_;
 	}
-	if (!durability_.reaches(noted_at_))
+	if (!durability_.reaches(confirm_after_))
 		return; // another time
 	reader_->confirm(to_confirm_);
 	reader_->save();

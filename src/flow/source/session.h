@@ -39,7 +39,9 @@ private:
 	void sleep(long timeout_ms);
 	void service();
 	void check_publisher(const nats::Publisher::Progress &progress);
+	bool has_unsaved_notes() const;
 	void save_notes();
+	bool may_leave(const nats::Publisher::Progress &progress) const;
 	void confirm(const nats::Publisher::Progress &progress);
 	void settle();
 	core::Lsn safe_position(const nats::Publisher::Progress &progress) const;
@@ -73,7 +75,8 @@ private:
 	uint32 touched_;
 	TimestampTz next_work_ = 0, next_idle_work_ = 0; // of the backfill, while there are changes to publish, or none
 	core::Settling settling_;
-	core::Lsn to_confirm_ = 0, noted_at_ = 0; // to the slot, once what is noted is durable up to here
+	core::Lsn noted_at_ = 0;					   // what was noted last is in WAL up to here
+	core::Lsn to_confirm_ = 0, confirm_after_ = 0; // to the slot, once WAL is durable up to the latter
 	TimestampTz next_checkpoint_ = 0;
 	TimestampTz stable_at_ = 0; // 0 once earlier failures are forgotten
 };

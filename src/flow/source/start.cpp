@@ -85,7 +85,7 @@ void Start::make_slot()
 	create_slot(slot_name_, flow_.failover, callbacks_.wait_for_wal);
 	progress_.stream = name_of_stream(definition_.connection, flow_.stream);
 	progress_.settled = {};
-	progress_.revision_lsn = 0;
+	progress_.revision_lsn = progress_.revision_sequence = 0;
 	progress_.streaming = pg::in_transaction("writing pgbraid.flow_progress", [&] {
 		return catalog::begin_streaming(flow_.id, progress_.generation, progress_.stream, progress_.first_sequence);
 	});
@@ -101,6 +101,7 @@ void Start::note_stream()
 		progress_.stream = stream;
 		progress_.first_sequence = 0;
 		progress_.settled = {};
+		progress_.revision_sequence = 0;
 		pg::in_transaction("writing pgbraid.flow_progress",
 						   [&] { catalog::change_stream(flow_.id, stream, tail_.sequence); });
 	}
@@ -139,19 +140,24 @@ void Start::tell_of_losses() const
 			 "Let synchronous standbys confirm commits: flows wait for those.");
 }
 
-// How far the definition before has come is in shared memory, which a crash would empty.
+// How far the definition before has come is in shared memory, which a crash would empty. What the stream has lost of it
+// is judged by the present one.
 void Start::note_definition()
 {
 	core::Lsn end = pg_atomic_read_u64(&worker::self().acknowledged_lsn);
-	if (progress_.revision != flow_.revision) {
-		progress_.revision_lsn = std::max(progress_.revision_lsn, end);
-		pg::in_transaction("writing pgbraid.flow_progress",
-						   [&] { catalog::begin_revision(flow_.id, flow_.revision, end); });
+	bool is_new = progress_.revision != flow_.revision;
+	bool went_back = found_.went_back || tail_.sequence < progress_.revision_sequence;
+	if (is_new || (went_back && progress_.revision_lsn > 0)) {
+		progress_.revision_lsn = went_back ? 0 : std::max(progress_.revision_lsn, is_new ? end : 0);
+		progress_.revision_sequence = tail_.sequence;
+		pg::in_transaction("writing pgbraid.flow_progress", [&] {
+			catalog::begin_revision(flow_.id, flow_.revision, progress_.revision_lsn, progress_.revision_sequence);
+		});
 	}
-	end = std::max(end, progress_.revision_lsn);
 	// No record begins right before the end of another. Rows of a snapshot have their place there, and those are not
 	// passed over.
-	if (!found_.went_back && end > 0)
+	end = std::max(end, progress_.revision_lsn);
+	if (!went_back && end > 0)
 		passed_over_ = {end - 1, 0};
 }
 
