@@ -36,8 +36,8 @@ const Integer integers[] = {
 	 "When it is reached, the flow waits, and WAL is retained. One event larger than it still passes.", &flow_memory_kb,
 	 64, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB},
 	{"pgbraid.flow_save_interval", "Sets how often a flow's confirmed position is written to disk.",
-	 "After a crash of the server, at most this much is read from WAL again.", &flow_save_interval, 10, INT_MAX,
-	 PGC_SIGHUP, GUC_UNIT_MS},
+	 "After a crash of the server, WAL of this time and of pgbraid.flow_horizon is read again.", &flow_save_interval,
+	 10, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
 	{"pgbraid.flow_horizon", "Sets for how long WAL is kept for what a stream has acknowledged.",
 	 "A NATS server acknowledges messages before it has written them to disk. What it loses of this time is noticed "
 	 "and "

@@ -1,9 +1,10 @@
 // What has been handed over for publishing and is not yet known to be stored: the pure half of the publisher.
 //
-// The stream has one writer, so the message that follows stream sequence n is n + 1; every publish carries the sequence
-// it expects to follow, and the server refuses it, and all after it, when one before it was not stored. One
-// acknowledgement therefore speaks for every message before it, and few are asked for. On any doubt (a lost connection,
-// a refusal, silence) the publisher reads the last message of the stream and calls resume() with it.
+// The stream has one writer, so the message that follows stream sequence n is n + 1; every publish names the
+// message that it follows, by its sequence or its id, and the server refuses it, and all after it, when one before it
+// was not stored. One acknowledgement therefore speaks for every message before it, and few are asked for. On any doubt
+// (a lost connection, a refusal, silence) the publisher reads the last message of the stream and calls resume() with
+// it.
 #pragma once
 #include "core/base/result.h"
 #include "core/flow/batch.h"
