@@ -8,7 +8,7 @@ use Throughput;
 use Worker;
 use Report;
 
-my %options = (runs => 5, rows => 1, only => 'throughput,decode,latency,idle,memory', loads => 'transactions,updates,singles,large');
+my %options = (runs => 5, rows => 1, only => 'throughput,decode,latency,idle,memory,snapshot', loads => 'transactions,updates,singles,large');
 GetOptions(\%options, 'runs=i', 'rows=f', 'only=s', 'loads=s', 'long') or exit 2;
 $| = 1;
 
@@ -30,4 +30,5 @@ Worker::measure_decoding($report, %options) if wants('decode');
 Worker::measure_latency($report, %options) if wants('latency');
 Worker::measure_idle($report, %options) if wants('idle');
 Worker::measure_memory($report, %options) if wants('memory');
+Worker::measure_snapshot($report, %options) if wants('snapshot');
 $report->show;

@@ -108,11 +108,16 @@ sub show_rest
 		printf "\n%-49s %9.3f%%\n", 'worker at rest, of a core', 100 * $self->figure('idle', 'share');
 		printf "  %-47s %9.1f\n", 'peak memory, MB', $self->figure('idle', 'memory') / 1024;
 	}
-	return if !$self->{loads}{memory};
-	printf "\n%-49s %10s %10s\n", $self->grouped($self->figure('memory', 'rows')) . ' rows by one worker', 'a tenth', 'all';
-	printf "  %-47s %10.1f %10.1f\n", 'peak memory, MB', map { $self->figure('memory', $_) / 1024 } qw(tenth_memory memory);
-	printf "  %-47s %10.2f %10.2f\n", 'seconds', map { $self->figure('memory', $_) } qw(tenth_seconds seconds);
-	printf "  %-47s %10s %10.2f\n", 'CPU s/M rows', '', $self->figure('memory', 'cpu') / $self->figure('memory', 'rows') * 1e6;
+	for (['memory', 'rows by one worker'], ['snapshot', 'rows of a table, as a snapshot']) {
+		my ($part, $title) = @$_;
+		next if !$self->{loads}{$part};
+		my %figure = map { $_ => scalar $self->figure($part, $_) } qw(rows tenth_memory memory tenth_seconds seconds cpu);
+		printf "\n%-49s %10s %10s\n", $self->grouped($figure{rows}) . " $title", 'a tenth', 'all';
+		printf "  %-47s %10.1f %10.1f\n", 'peak memory, MB', map { $_ / 1024 } @figure{qw(tenth_memory memory)};
+		printf "  %-47s %10.2f %10.2f\n", 'seconds', @figure{qw(tenth_seconds seconds)};
+		printf "  %-47s %10s %10.0f\n", 'rows/s', '', $figure{rows} / $figure{seconds};
+		printf "  %-47s %10s %10.2f\n", 'CPU s/M rows', '', $figure{cpu} / $figure{rows} * 1e6;
+	}
 }
 
 # Name, what it is, relation, target.
@@ -139,11 +144,13 @@ sub targets
 		['rows_per_message 100 / one row a message', $ratio->($main, 'packed', 'one'), '>=', 2.5],
 		['rows_per_message 100 / pgoutput to /dev/null', $ratio->($main, 'packed', 'pgoutput'), '>=', 2],
 		['time of decoding and encoding / of decoding', $ratio->('decoding', 'decode', 'encode'), '<=', 2.5],
-		['latency p50, ms, from before the commit', $self->figure('latency', 'commit', 0), '<', 2],
-		['latency p99, ms, from before the commit', $self->figure('latency', 'commit', 1), '<', 15],
+		['latency p50, ms, from before the commit', scalar $self->figure('latency', 'commit', 0), '<', 2],
+		['latency p99, ms, from before the commit', scalar $self->figure('latency', 'commit', 1), '<', 15],
 		['worker at rest, % of a core', defined $idle ? 100 * $idle : undef, '<', 0.2],
 		['peak memory after all / after a tenth', $quotient->('memory', 'memory', 'tenth_memory'), '<=', 1.05],
 		['time for all / for a tenth', $quotient->('memory', 'seconds', 'tenth_seconds'), '<=', 11],
+		['peak memory of a snapshot, all / a tenth', $quotient->('snapshot', 'memory', 'tenth_memory'), '<=', 1.05],
+		['time of a snapshot, all / a tenth', $quotient->('snapshot', 'seconds', 'tenth_seconds'), '<=', 11],
 	);
 }
 
@@ -177,8 +184,8 @@ sub json
 		}
 	}
 	my %targets = map { $_->[0] => { actual => $_->[1], target => "$_->[2] $_->[3]" } } grep { defined $_->[1] } $self->targets;
-	my %latency = map { my $name = $_; ($name => { p50 => $self->figure('latency', $name, 0),
-		p99 => $self->figure('latency', $name, 1), max => $self->figure('latency', $name, 2) }) } qw(commit committed);
+	my %latency = map { my $name = $_; ($name => { p50 => scalar $self->figure('latency', $name, 0),
+		p99 => scalar $self->figure('latency', $name, 1), max => scalar $self->figure('latency', $name, 2) }) } qw(commit committed);
 	return encode({ runs => $self->{options}{runs}, scale => $self->{options}{rows}, loads => \%loads,
 		latency_ms => \%latency, targets => \%targets });
 }

@@ -104,18 +104,38 @@ sub measure_memory
 	Throughput::make_flow('memory', 'worker', '{}');
 	sql("CALL insert_rides($transactions, 10)");
 	my $awaiting = await_messages('worker_memory', $rows);
-	my $pid = resume_flow('memory');
+	follow($report, 'memory', $awaiting, resume_flow('memory'), $rows);
+	drop_flow('memory');
+}
+
+# The rows that a table holds.
+sub measure_snapshot
+{
+	my ($report, %options) = @_;
+	my $rows = 10 * (int(200_000 * $options{rows}) || 1);
+	sql('TRUNCATE taxi_rides RESTART IDENTITY');
+	sql("CALL insert_rides($rows / 5000 + 1, 5000)");
+	sql("DELETE FROM taxi_rides WHERE log_id > $rows");
+	my $pid = start_flow('snapshot');
+	my $awaiting = await_messages('worker_snapshot', $rows);
+	sql("SELECT pgflow_snapshot('worker_snapshot')");
+	follow($report, 'snapshot', $awaiting, $pid, $rows);
+	drop_flow('snapshot');
+}
+
+sub follow
+{
+	my ($report, $part, $awaiting, $pid, $rows) = @_;
 	my ($first, $tenth, $all, @memory);
 	for my $mark (\$first, \$tenth, \$all) {
 		chomp($$mark = readline $awaiting->{output});
 		push @memory, peak_memory($pid);
 	}
 	end_program($awaiting);
-	$report->add('memory', 'flow', { rows => $rows, seconds => $all - $first, tenth_seconds => $tenth - $first,
+	$report->add($part, 'flow', { rows => $rows, seconds => $all - $first, tenth_seconds => $tenth - $first,
 		memory => $memory[2], tenth_memory => $memory[1], cpu => cpu_of($pid) });
-	note(sprintf 'memory: %d kB after a tenth, %d kB after all; %.2f s and %.2f s', @memory[1, 2], $tenth - $first,
+	note(sprintf '%s: %d kB after a tenth, %d kB after all; %.2f s and %.2f s', $part, @memory[1, 2], $tenth - $first,
 		$all - $first);
-	drop_flow('memory');
 }
 
 1;
