@@ -20,9 +20,6 @@ namespace pgbraid::flow {
 
 namespace {
 
-// The one that decodes in this process. Callbacks get no argument of ours on creation of the context.
-Decoder *active = nullptr;
-
 constexpr int new_row = 0, old_row = 1;
 
 bool is_published(const RelationPlan &plan, Operation operation)
@@ -46,16 +43,6 @@ Operation operation_of(const ReorderBufferChange *change)
 	}
 }
 
-// A slot of ours is of no use to anybody else: its position is the flow's.
-void on_startup(LogicalDecodingContext *, OutputPluginOptions *options, bool is_init)
-{
-	if (active == nullptr && !is_init)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("this replication slot belongs to a flow of pgbraid"),
-						errhint("Use pgflow_create to publish changes; pgoutput or test_decoding to look at them.")));
-	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
-}
-
 } // namespace
 
 Decoder::Decoder(const Parts &parts, core::Position after) : parts_(parts), after_(after)
@@ -69,42 +56,12 @@ Decoder::Decoder(const Parts &parts, core::Position after) : parts_(parts), afte
 				static_cast<bool *>(MemoryContextAlloc(TopMemoryContext, sizeof(bool) * MaxHeapAttributeNumber));
 		}
 	});
-	active = this;
+	active_ = this;
 }
 
 Decoder::~Decoder()
 {
-	active = nullptr;
-}
-
-void Decoder::register_callbacks(OutputPluginCallbacks *callbacks)
-{
-	callbacks->startup_cb = on_startup;
-	callbacks->begin_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction) {
-		pg::enter([](ReorderBufferTXN *t) { active->begin(t); }, transaction);
-	};
-	callbacks->change_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, Relation relation,
-							  ReorderBufferChange *change) {
-		pg::enter([](ReorderBufferTXN *t, Relation r, ReorderBufferChange *c) { active->change(t, r, c); }, transaction,
-				  relation, change);
-	};
-	callbacks->truncate_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, int count, Relation *relations,
-								ReorderBufferChange *change) {
-		pg::enter([](ReorderBufferTXN *t, int n, Relation *r, XLogRecPtr lsn) { active->truncate(t, n, r, lsn); },
-				  transaction, count, relations, change->lsn);
-	};
-	callbacks->message_cb = [](LogicalDecodingContext *context, ReorderBufferTXN *transaction, XLogRecPtr,
-							   bool transactional, const char *prefix, Size size, const char *content) {
-		// What is not transactional has the beginning of its record for its place. (PostgreSQL would say the end, which
-		// may be where the record of a commit begins.)
-		LogicalMessage message{prefix, {content, size}, {context->reader->ReadRecPtr, 1}, transactional};
-		pg::enter([](ReorderBufferTXN *t, const LogicalMessage *m) { active->message(t, *m); }, transaction, &message);
-		if (!transactional)
-			active->message_ends_at(context->reader->EndRecPtr);
-	};
-	callbacks->commit_cb = [](LogicalDecodingContext *, ReorderBufferTXN *transaction, XLogRecPtr) {
-		pg::enter([](ReorderBufferTXN *t) { active->commit(t); }, transaction);
-	};
+	active_ = nullptr;
 }
 
 bool Decoder::is_before_start(ReorderBufferTXN *transaction) const
@@ -490,8 +447,3 @@ void Decoder::snapshot_row(Relation relation, const RowImage &row, core::Positio
 }
 
 } // namespace pgbraid::flow
-
-PGBRAID_EXPORT void _PG_output_plugin_init(OutputPluginCallbacks *callbacks)
-{
-	pgbraid::flow::Decoder::register_callbacks(callbacks);
-}

@@ -79,6 +79,7 @@ public:
 	void close_pack();
 
 	static void register_callbacks(OutputPluginCallbacks *callbacks);
+	static bool is_active() noexcept { return active_ != nullptr; }
 
 private:
 	void begin(ReorderBufferTXN *transaction);
@@ -114,6 +115,9 @@ private:
 	template <typename Stub>
 	void settle(const char *op, std::string_view snapshot_before, Stub &&append_stub);
 	void filtered(const RelationPlan &plan) noexcept;
+
+	// The one that decodes in this process. Callbacks get no argument of ours when a context is made.
+	static Decoder *active_;
 
 	Parts parts_;
 	core::Position after_, position_; // what the stream has; where we are

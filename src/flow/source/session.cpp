@@ -150,6 +150,15 @@ void Session::start_decoding()
 	reader_.emplace(start_.slot_name(), wait_callback);
 	if (start_.must_meet_position(reader_->confirmed()))
 		decoder_->must_meet_position();
+	confirmation_.emplace(Confirmation::Parts{.flow = flow_.id,
+											  .start = start_,
+											  .progress = progress_,
+											  .outlet = outlet_,
+											  .reader = *reader_,
+											  .schemas = schema_log_,
+											  .letters = letters_,
+											  .backfill = *backfill_,
+											  .durability = durability_});
 }
 
 void Session::decode()
@@ -257,8 +266,8 @@ void Session::service()
 	report_.publishing(progress);
 	if (decoder_)
 		report_.decoding(decoder_->counters(), outlet_.committed());
-	if (reader_)
-		confirm(progress);
+	if (confirmation_)
+		report_.stored(confirmation_->update(progress, between_records_));
 	if (worker::stop_requested() && may_leave(progress))
 		worker::leave(worker::State::stopped);
 	if (!report_.is_healthy())
@@ -292,90 +301,6 @@ void Session::check_publisher(const nats::Publisher::Progress &progress)
 	if (went_back)
 		worker::leave(worker::State::stopped);
 	throw pg::Failure(*progress.error);
-}
-
-// What can be confirmed: the last commit whose events are all stored; or, when nothing is on its way, all that was
-// read.
-core::Lsn Session::safe_position(const nats::Publisher::Progress &progress) const
-{
-	if (between_records_ && progress.unacknowledged_messages == 0 && outlet_.is_empty())
-		return reader_->end();
-	return progress.complete_up_to;
-}
-
-bool Session::has_unsaved_notes() const
-{
-	return schema_log_.has_unsaved() || letters_.has_unsaved();
-}
-
-// What must outlive this process before the slot, or the place of a snapshot, is noted beyond where it came from.
-// Tables can't be written while the past is being decoded.
-void Session::save_notes()
-{
-	if (!has_unsaved_notes())
-		return;
-	do // so as not to have all letters in memory at once
-		pg::in_transaction("writing pgbraid.flow_schemas", [this] {
-			schema_log_.save();
-			letters_.save_some();
-		});
-	while (letters_.has_unsaved());
-	noted_at_ = pg::last_commit_end();
-}
-
-void Session::confirm(const nats::Publisher::Progress &progress)
-{
-	core::Lsn safe = safe_position(progress);
-	core::Checkpoint stored = {.lsn = safe,
-							   .sequence = progress.acknowledged_sequence,
-							   .position = core::last_whole(progress.acknowledged_position)};
-	if (progress.acknowledged_messages > 0)
-		remember(stored);
-	else
-		stored = {safe, start_.tail().sequence, start_.stored()}; // of workers before this one
-	report_.stored(safe);
-	if (between_records_ && !IsTransactionState())
-		save_notes();
-	TimestampTz now = GetCurrentTimestamp();
-	if (now < next_checkpoint_)
-		return;
-	next_checkpoint_ = TimestampTzPlusMilliseconds(now, settings::flow_save_interval_ms());
-	settling_.note(now, stored);
-	if (between_records_ && !IsTransactionState())
-		settle();
-}
-
-// What is confirmed to the slot can't be published again: so first it is noted what the stream must have. A standby
-// that takes over must know that too.
-void Session::settle()
-{
-	TimestampTz now = GetCurrentTimestamp();
-	int64 horizon = settings::flow_horizon_ms() * INT64CONST(1000);
-	if (to_confirm_ <= reader_->confirmed()) {
-		core::Lsn needed = backfill_->needs_wal_from(now, horizon);
-		auto settled = settling_.take_settled(now, horizon, needed > 0 ? needed : ~core::Lsn{0});
-		if (!settled || settled->lsn <= reader_->confirmed())
-			return;
-		note(*settled);
-		to_confirm_ = settled->lsn;
-		confirm_after_ = noted_at_;
-	}
-	if (!durability_.reaches(confirm_after_))
-		return; // another time
-	reader_->confirm(to_confirm_);
-	reader_->save();
-}
-
-void Session::note(const core::Checkpoint &settled)
-{
-	if (settled.position.lsn == 0 || settled.sequence == progress_.settled.sequence)
-		return;
-	pg::in_transaction("writing pgbraid.flow_progress", [&] {
-		catalog::settle(flow_.id, settled);
-		catalog::prune_chunks(flow_.id, settings::flow_horizon_ms());
-	});
-	noted_at_ = pg::last_commit_end();
-	progress_.settled = settled;
 }
 
 } // namespace pgbraid::flow

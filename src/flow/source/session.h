@@ -1,6 +1,7 @@
 // One life of a flow worker: from its definition to the stream.
 #pragma once
 #include "flow/source/backfill.h"
+#include "flow/source/confirmation.h"
 #include "flow/source/decoder.h"
 #include "flow/source/definition.h"
 #include "flow/source/durability.h"
@@ -39,14 +40,8 @@ private:
 	void sleep(long timeout_ms);
 	void service();
 	void check_publisher(const nats::Publisher::Progress &progress);
-	bool has_unsaved_notes() const;
-	void save_notes();
 	bool may_leave(const nats::Publisher::Progress &progress) const;
-	void confirm(const nats::Publisher::Progress &progress);
-	void settle();
-	core::Lsn safe_position(const nats::Publisher::Progress &progress) const;
 	void await_durable();
-	void note(const core::Checkpoint &settled);
 	long idle_timeout() const;
 	uint64_t await_empty();
 
@@ -70,15 +65,12 @@ private:
 	std::optional<Decoder> decoder_;
 	std::optional<SlotReader> reader_;
 	std::optional<Backfill> backfill_;
+	std::optional<Confirmation> confirmation_;
 	bool between_records_ = false; // no transaction is half handed over
 	unsigned configuration_;
 	uint32 touched_;
 	TimestampTz next_work_ = 0, next_idle_work_ = 0; // of the backfill, while there are changes to publish, or none
-	core::Settling settling_;
-	core::Lsn noted_at_ = 0;					   // what was noted last is in WAL up to here
-	core::Lsn to_confirm_ = 0, confirm_after_ = 0; // to the slot, once WAL is durable up to the latter
-	TimestampTz next_checkpoint_ = 0;
-	TimestampTz stable_at_ = 0; // 0 once earlier failures are forgotten
+	TimestampTz stable_at_ = 0;						 // 0 once earlier failures are forgotten
 };
 
 } // namespace pgbraid::flow
