@@ -60,6 +60,7 @@ $braid->sql("SELECT pgflow_alter('f', options => '{\"messages\": true, \"transac
 $braid->events('f');
 
 # Options are for what comes: what was passed over before isn't published now, even when a crash has it read again.
+$braid->until_sql('SELECT p.revision = f.revision FROM pgbraid.flows f JOIN pgbraid.flow_progress p ON p.flow = f.id');
 $braid->kill_worker('f');
 is(story($braid->events('f')), '', 'what was not wanted is not published later');
 for my $round (1 .. 4)
