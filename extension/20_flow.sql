@@ -432,7 +432,7 @@ CREATE FUNCTION pgbraid.check_condition(relation regclass, condition text) RETUR
 LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'pgbraid_check_condition';
 COMMENT ON FUNCTION pgbraid.check_condition(regclass, text) IS 'raises an error for what is no condition on the rows of a table';
 
-CREATE FUNCTION pgbraid.check_filter(tables regclass[], filter text) RETURNS void
+CREATE FUNCTION pgbraid.check_snapshot_filter(tables regclass[], filter text) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -447,7 +447,7 @@ EXCEPTION WHEN OTHERS THEN
 		USING ERRCODE = SQLSTATE, HINT = 'Write what could stand after WHERE, about the columns of that table alone: filter => ''amount > 10''.';
 END;
 $$;
-COMMENT ON FUNCTION pgbraid.check_filter(regclass[], text) IS 'raises an error for a filter that does not hold for each of the tables';
+COMMENT ON FUNCTION pgbraid.check_snapshot_filter(regclass[], text) IS 'raises an error for a filter that does not hold for each of the tables';
 
 -- Not by pg_publication_tables: from PostgreSQL 16 on that waits for tables that somebody has locked, and flows must not.
 CREATE FUNCTION pgbraid.published_tables(publication name) RETURNS SETOF regclass
@@ -610,7 +610,7 @@ BEGIN
 			                  ELSE format('ALTER PUBLICATION %I ADD TABLE %s;', asked.publication, bad) END;
 	END IF;
 	IF filter IS NOT NULL THEN
-		PERFORM pgbraid.check_filter(coalesce(tables, published), filter);
+		PERFORM pgbraid.check_snapshot_filter(coalesce(tables, published), filter);
 	END IF;
 	INSERT INTO pgbraid.flow_snapshots (flow, tables, filter) VALUES (asked.id, tables, filter) RETURNING id INTO snapshot;
 	RETURN snapshot;

@@ -172,7 +172,7 @@ LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'pgbraid_filter_columns';
 COMMENT ON FUNCTION pgbraid.filter_columns(regclass, text) IS 'the columns that the filter of a flow uses; an error for what is no expression';
 
 -- PostgreSQL checks the WHERE of a publication, and nobody else could do it as well: so one is made and undone.
-CREATE FUNCTION pgbraid.check_filter(tab regclass, name text, condition text) RETURNS void
+CREATE FUNCTION pgbraid.check_option_filter(tab regclass, name text, condition text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -194,7 +194,7 @@ EXCEPTION WHEN OTHERS THEN
 	END IF;
 END;
 $$;
-COMMENT ON FUNCTION pgbraid.check_filter(regclass, text, text) IS 'raises an error for a filter that could not be the WHERE of a publication';
+COMMENT ON FUNCTION pgbraid.check_option_filter(regclass, text, text) IS 'raises an error for a filter that could not be the WHERE of a publication';
 
 -- The old row has the columns of the replica identity only.
 CREATE FUNCTION pgbraid.check_filter_identity(flow pgbraid.flows, tab regclass, name text, condition text) RETURNS void
@@ -242,7 +242,7 @@ BEGIN
 			RAISE EXCEPTION 'option "filter" names table "%", which the flow does not publish', name
 				USING ERRCODE = 'undefined_table', HINT = 'Name a table as it is published.';
 		END IF;
-		PERFORM pgbraid.check_filter(tab, name, condition);
+		PERFORM pgbraid.check_option_filter(tab, name, condition);
 		PERFORM pgbraid.check_filter_identity(flow, tab, name, condition);
 	END LOOP;
 END;

@@ -1,5 +1,6 @@
 #include "nats/stream.h"
 
+#include "core/flow/base64.h"
 #include "core/flow/subject.h"
 #include "nats/error.h"
 #include "nats/json.h"
@@ -164,26 +165,6 @@ Result<Answer> change(const Connection &connection, const StreamConfig &config, 
 	return ask(connection, "STREAM.UPDATE." + config.name, changed);
 }
 
-std::string base64_decode(std::string_view text)
-{
-	std::string bytes;
-	std::uint32_t buffer = 0;
-	int bits = 0;
-	for (char c : text) {
-		constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-		auto value = alphabet.find(c);
-		if (value == std::string_view::npos)
-			break;
-		buffer = buffer << 6 | static_cast<std::uint32_t>(value);
-		bits += 6;
-		if (bits >= 8) {
-			bits -= 8;
-			bytes += static_cast<char>(buffer >> bits);
-		}
-	}
-	return bytes;
-}
-
 // The value of a header in "NATS/1.0\r\nName: value\r\n...".
 std::string_view header(std::string_view headers, std::string_view name)
 {
@@ -248,7 +229,7 @@ Result<core::StreamTail> read_tail(const Connection &connection, const std::stri
 		return tail;
 	if (last->error.code != 0)
 		return jetstream_error(last->error, what);
-	auto headers = base64_decode(json_string(json_member(json_member(last->text, "message"), "hdrs")));
+	auto headers = core::decode_base64(json_string(json_member(json_member(last->text, "message"), "hdrs")));
 	for (const char *name : {"Nats-Msg-Id", "Pgbraid-Id"})
 		if (!tail.last)
 			tail.last = core::parse_message_id(header(headers, name));

@@ -29,15 +29,4 @@ auto in_transaction(const char *activity, F &&f) -> std::invoke_result_t<F>
 	}
 }
 
-// The same, but `first` runs before the transaction has read anything, and f is given what it returned.
-template <typename First, typename F>
-void in_new_transaction(const char *activity, First &&first, F &&f)
-{
-	call([&] { detail::start_transaction(activity); });
-	auto value = first();
-	call([] { detail::take_snapshot(); });
-	f(value);
-	detail::commit();
-}
-
 } // namespace pgbraid::pg

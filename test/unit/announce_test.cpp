@@ -276,6 +276,7 @@ TEST(Base64, IsThatOfTheStandard)
 	auto encoded = [](std::string_view bytes) {
 		Bytes text;
 		append_base64(text, bytes);
+		EXPECT_EQ(decode_base64(text.view()), bytes);
 		return std::string(text.view());
 	};
 	EXPECT_EQ(encoded(""), "");

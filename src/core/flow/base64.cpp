@@ -1,10 +1,16 @@
 #include "core/flow/base64.h"
 
+#include <cstdint>
+
 namespace pgbraid::core {
+namespace {
+
+constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+} // namespace
 
 void append_base64(Bytes &to, std::string_view bytes)
 {
-	constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	char *at = to.reserve((bytes.size() + 2) / 3 * 4);
 	for (std::size_t i = 0; i < bytes.size(); i += 3) {
 		auto byte = [&](std::size_t k) -> unsigned {
@@ -17,6 +23,25 @@ void append_base64(Bytes &to, std::string_view bytes)
 		*at++ = i + 2 < bytes.size() ? digits[group & 63] : '=';
 	}
 	to.commit(at);
+}
+
+std::string decode_base64(std::string_view text)
+{
+	std::string bytes;
+	std::uint32_t buffer = 0;
+	int bits = 0;
+	for (char c : text) {
+		auto value = digits.find(c);
+		if (value == std::string_view::npos)
+			break;
+		buffer = buffer << 6 | static_cast<std::uint32_t>(value);
+		bits += 6;
+		if (bits >= 8) {
+			bits -= 8;
+			bytes += static_cast<char>(buffer >> bits);
+		}
+	}
+	return bytes;
 }
 
 } // namespace pgbraid::core

@@ -11,6 +11,11 @@
 
 namespace pgbraid::core {
 
+// Headers, as the beginnings of their lines. docs/wire-format.md says what they mean.
+namespace header {
+inline constexpr std::string_view op = "Pgbraid-Op: ", snapshot = "Pgbraid-Snapshot: ", oversize = "Pgbraid-Oversize: ";
+}
+
 // What all events of one transaction share, rendered once.
 class TransactionFrame {
 public:

@@ -1,11 +1,13 @@
 #include "core/flow/oversize.h"
 
+#include "core/flow/event.h"
+
 #include <algorithm>
 
 namespace pgbraid::core {
 std::string headers_before(std::string_view headers, std::string_view snapshot_before)
 {
-	constexpr std::string_view name = "Pgbraid-Snapshot: ", line_end = "\r\n";
+	constexpr std::string_view name = header::snapshot, line_end = "\r\n";
 	std::string before{headers};
 	auto at = before.find(name);
 	if (at == before.npos)

@@ -88,11 +88,11 @@ void Announcer::start(core::Batch &batch, std::string_view subject, core::Positi
 void Announcer::begin_headers(const char *op, size_t oversize)
 {
 	headers_.clear();
-	headers_.append("Pgbraid-Op: ");
+	headers_.append(core::header::op);
 	headers_.append(op);
 	headers_.append("\r\n");
 	if (oversize > 0) {
-		headers_.append("Pgbraid-Oversize: ");
+		headers_.append(core::header::oversize);
 		core::append_json_integer(headers_, (int64) oversize);
 		headers_.append("\r\n");
 	}
@@ -187,7 +187,7 @@ void Announcer::schema(core::Batch &batch, std::string_view subject, const Relat
 	const core::SchemaVersion &version = *schema.version;
 	begin_headers("schema", oversize);
 	if (!schema.snapshot.empty()) {
-		headers_.append("Pgbraid-Snapshot: ");
+		headers_.append(core::header::snapshot);
 		headers_.append(schema.snapshot);
 		headers_.append("\r\n");
 	}

@@ -114,7 +114,7 @@ std::string_view Encoder::headers_of(const RelationPlan &plan, Operation operati
 {
 	headers_.clear();
 	if (format_ == Format::rows) {
-		headers_.append("Pgbraid-Op: ");
+		headers_.append(core::header::op);
 		headers_.append(name_of(operation));
 		headers_.append("\r\n");
 	}
@@ -128,7 +128,7 @@ std::string_view Encoder::last_headers_of(core::Position position, std::string_v
 {
 	last_headers_.clear();
 	if (!snapshot.empty()) {
-		last_headers_.append("Pgbraid-Snapshot: ");
+		last_headers_.append(core::header::snapshot);
 		last_headers_.append(snapshot);
 		last_headers_.append("\r\n");
 	}
@@ -182,7 +182,7 @@ void Encoder::append_stub(core::Batch &batch, const RelationPlan &plan, const Ch
 	std::string_view subject = subject_of(plan, change);
 	headers_of(plan, change.operation);
 	headers_.append(last_headers_of(change.position, change.snapshot));
-	headers_.append("Pgbraid-Oversize: ");
+	headers_.append(core::header::oversize);
 	core::append_json_integer(headers_, (int64) size);
 	headers_.append("\r\n");
 	batch.begin(subject, history_, change.position, headers_.view());
