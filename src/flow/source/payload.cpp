@@ -21,9 +21,9 @@ constexpr auto identity_columns = [](const ColumnPlan &column) { return column.i
 enum class Unchanged { left_out, placeholder };
 
 // A value that the server did not log because it is stored out of line and did not change.
-bool is_unchanged(const ColumnPlan &column, const RowImage &row)
+inline bool is_unchanged(const ColumnPlan &column, const RowImage &row)
 {
-	return !row.is_from_table && !row.nulls[column.index] && column.type->is_varlena &&
+	return column.is_varlena && !row.is_from_table && !row.nulls[column.index] &&
 		   VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(row.values[column.index]));
 }
 

@@ -271,7 +271,8 @@ ColumnPlan RelationPlans::plan_column(Form_pg_attribute attribute, const Relatio
 			.output = output_function(attribute->atttypid),
 			.mask = {},
 			.in_key = bms_is_member(number, identity.key),
-			.in_identity = plan.whole_row_identity || bms_is_member(number, identity.logged)};
+			.in_identity = plan.whole_row_identity || bms_is_member(number, identity.logged),
+			.is_varlena = attribute->attlen == -1};
 }
 
 std::string_view RelationPlans::label_of(std::string_view name)

@@ -36,6 +36,7 @@ struct ColumnPlan {
 	Mask mask;
 	bool in_key;	  // of the replica identity; of the primary key where the identity is the whole row
 	bool in_identity; // part of what the old row carries
+	bool is_varlena;  // may be stored out of line
 };
 
 struct RelationPlan {

@@ -217,7 +217,6 @@ TypePlan *plan_type(Oid type)
 	check_stack_depth();
 	auto *plan = static_cast<TypePlan *>(palloc0(sizeof(TypePlan)));
 	plan->type = getBaseType(type);
-	plan->is_varlena = get_typlen(type) == -1;
 	plan->shape = shape_of(plan->type);
 	if (plan->shape == Shape::array) {
 		Oid element = get_element_type(plan->type);

@@ -30,7 +30,6 @@ struct TypePlan {
 	Shape shape;
 	Oid type;		   // base type of a domain
 	FmgrInfo function; // output function, or the cast
-	bool is_varlena;   // may be stored out of line
 	TypePlan *element; // array, and of its elements:
 	int16 length;
 	bool by_value;
