@@ -4,10 +4,11 @@
 #include "core/job/schedule.h"
 #include "zone_file.h"
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <gtest/gtest.h>
-#include <set>
+#include <vector>
 
 namespace pgbraid::core::job {
 namespace {
@@ -164,22 +165,24 @@ private:
 };
 
 // When a pattern happens, of what was seen.
-std::set<Minute> times_of(const Pattern &pattern, const std::vector<Sighting> &seen, PolicyNames policy)
+std::vector<Minute> times_of(const Pattern &pattern, const std::vector<Sighting> &seen, PolicyNames policy)
 {
 	GapPolicy gap = policy.gap;
 	if (gap == GapPolicy::automatic)
 		gap = pattern.hours_fixed ? GapPolicy::after : GapPolicy::skip;
 	const bool once =
 		policy.overlap == OverlapPolicy::first || (policy.overlap == OverlapPolicy::automatic && pattern.all_fixed);
-	std::set<Minute> times;
+	std::vector<Minute> times;
 	for (const Sighting &sighting : seen) {
 		if (sighting.kind == Sighting::Kind::first || (sighting.kind == Sighting::Kind::again && !once))
-			times.insert(sighting.at);
+			times.push_back(sighting.at);
 		if (sighting.kind == Sighting::Kind::skipped && gap == GapPolicy::after)
-			times.insert(sighting.at);
+			times.push_back(sighting.at);
 		if (sighting.kind == Sighting::Kind::skipped && gap == GapPolicy::shift)
-			times.insert(sighting.at + sighting.late);
+			times.push_back(sighting.at + sighting.late);
 	}
+	std::sort(times.begin(), times.end());
+	times.erase(std::unique(times.begin(), times.end()), times.end());
 	return times;
 }
 
@@ -212,7 +215,7 @@ protected:
 	{
 		const char *expression = patterns()[pattern].expression;
 		const Schedule schedule{parse_expression(expression).value(), {.gap = policy.gap, .overlap = policy.overlap}};
-		const std::set<Minute> times = times_of(patterns()[pattern], seen_[pattern], policy);
+		const std::vector<Minute> times = times_of(patterns()[pattern], seen_[pattern], policy);
 		const bool many = times.size() > (policy.gap == GapPolicy::automatic ? 10000 : 1000);
 		Minute before = first() - 1, count = 0;
 		for (Minute time : times) {

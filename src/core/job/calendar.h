@@ -16,7 +16,7 @@ class Calendar {
 public:
 	Calendar(const Cron &cron, DayRule rule);
 
-	// The first and the last one in from <= t < until. Years 1 to 9999 only; takes some microseconds for a year in
+	// The first and the last one in from <= t < until. Years 1 to 9999 only; less than a microsecond for a year in
 	// which there is none.
 	std::optional<std::chrono::local_seconds> first_in(std::chrono::local_seconds from,
 													   std::chrono::local_seconds until) const;

@@ -39,8 +39,8 @@ public:
 	explicit Schedule(Expression expression, Policy policy = {});
 
 	// The first time later than `after`, and the last one earlier than `before`; nothing if there is none within 400
-	// years (after which the Gregorian calendar repeats itself) in the years 1 to 9999. Some ten microseconds for a
-	// year in which there is none.
+	// years (after which the Gregorian calendar repeats itself) in the years 1 to 9999. Some microseconds; less than a
+	// millisecond where there is none.
 	std::optional<Instant> next(Instant after, const Zone &zone) const;
 	std::optional<Instant> previous(Instant before, const Zone &zone) const;
 
