@@ -31,6 +31,7 @@ need_tools() {
 	need_header nats/nats.h libnats-dev
 	need_header openssl/ssl.h libssl-dev
 	need_command nats-server nats-server
+	need_file /usr/share/zoneinfo/UTC tzdata
 	need_command prove perl
 	perl -MIPC::Run -e 1 2>/dev/null || missing+=(libipc-run-perl)
 	need_command python3 python3-minimal
