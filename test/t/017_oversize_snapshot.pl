@@ -59,7 +59,7 @@ my ($last) = ($braid->messages($stream))[-1];
 is($last->{event}{after}{id}, 100, 'and changes after it');
 
 # The same with several rows in a message: those before the large one in their piece of the table don't come again.
-$braid->sql("SELECT pgflow_create('packs', tables => '{big}', snapshot => 'none', options => '{\"rows_per_message\": 3, \"schema_events\": \"none\"}')");
+$braid->sql("SELECT pgflow_create('packs', tables => '{big}', snapshot => 'none', subject => 'packs.{table}', options => '{\"rows_per_message\": 3, \"schema_events\": \"none\"}')");
 $braid->until_state('packs', 'streaming');
 $stream = $braid->stream_of('packs');
 for my $round (1 .. 4)
