@@ -24,6 +24,11 @@ for my $i (1 .. 20)
 	$braid->until_sql("SELECT count(*) FROM pgbraid.stat_flow WHERE pid <> $pid AND state = 'streaming'", '1');
 }
 is(scalar($braid->events('rides')), 20, 'the worker was terminated 20 times, and 20 rows are in the stream');
+my $cancelled = $braid->worker_pid('rides');
+$braid->sql("SELECT pg_cancel_backend($cancelled)");
+$braid->sql("INSERT INTO rides VALUES (99, 'x')");
+is(scalar($braid->events('rides')), 1, 'a worker has no statement to cancel');
+is($braid->worker_pid('rides'), $cancelled, 'and goes on');
 for my $kind (qw(launcher manager))
 {
 	my $find = "SELECT pid FROM pgbraid.stat_worker WHERE kind = '$kind' AND pid IS NOT NULL";

@@ -30,7 +30,7 @@ DO $$ BEGIN
 	END LOOP;
 	RAISE WARNING '% published', (SELECT events_published FROM pgbraid.stat_flow);
 	EXECUTE format('COPY (SELECT WHERE false) TO PROGRAM %L', 'kill -9 ' || (SELECT pid FROM pgbraid.stat_flow));
-	PERFORM pg_sleep(60);
+	PERFORM pg_sleep(60);	-- the end of the worker ends this session
 END $$
 END
 $braid->sql("SELECT pgflow_resume('large')");
