@@ -6,7 +6,6 @@ use Braid;
 use Digest::MD5 qw(md5_hex);
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Until;
 
 my $braid = Braid->new(conf => "restart_after_crash = on\n");
 my $node = $braid->node;
@@ -57,21 +56,5 @@ $braid->sql("INSERT INTO big VALUES (100, 'after')");
 $braid->wait_for('big');
 my ($last) = ($braid->messages($stream))[-1];
 is($last->{event}{after}{id}, 100, 'and changes after it');
-
-# The same with several rows in a message: those before the large one in their piece of the table don't come again.
-$braid->sql("SELECT pgflow_create('packs', tables => '{big}', snapshot => 'none', subject => 'packs.{table}', options => '{\"rows_per_message\": 3, \"schema_events\": \"none\"}')");
-$braid->until_state('packs', 'streaming');
-$stream = $braid->stream_of('packs');
-for my $round (1 .. 4)
-{
-	my $before = eval { $braid->nats->stream_state($stream)->{last_seq} } // 0;
-	my $snapshot = $braid->sql("SELECT pgflow_snapshot('packs')");
-	until_true(sub { $braid->nats->stream_state($stream)->{last_seq} >= $before + 10 + 150 * $round }, 'some pieces are there');
-	ok($braid->kill_worker('packs'), "packs, round $round: killed");
-	$braid->until_sql("SELECT finished_at IS NOT NULL FROM pgbraid.flow_snapshots WHERE id = $snapshot", 't');
-	my @whole = Braid::assembled(grep { $_->{stream_seq} > $before } $braid->messages($stream));
-	my @told = map { my $text = $_->{text}; $text =~ /"after":\{"id":(\d+),"body"/g } @whole;
-	is("@told", join(' ', 1 .. 30, 100), "packs, round $round: each row once");
-}
 
 done_testing();
