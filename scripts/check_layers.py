@@ -16,6 +16,7 @@ ARROWS = {
     "catalog": ["settings"],
     "worker": ["catalog"],
     "flow": ["worker", "nats"],
+    "job": ["worker", "nats"],
     "monitor": ["worker"],
 }
 WITHOUT_POSTGRESQL = {"core", "nats"}

@@ -3,34 +3,69 @@
 extern "C" {
 #include "catalog/pg_type_d.h"
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
 }
 
 namespace pgbraid::pg::spi {
 
 namespace {
 
-constexpr int max_parameters = 10;
+constexpr int max_parameters = 20;
 
-uint64 run(const char *sql, std::initializer_list<Parameter> parameters)
-{
-	return call([&] {
-		Oid types[max_parameters];
-		Datum values[max_parameters];
-		char nulls[max_parameters];
-		int count = 0;
+// As SPI wants them.
+struct Arguments {
+	Oid types[max_parameters];
+	Datum values[max_parameters];
+	char nulls[max_parameters];
+	int count = 0;
+
+	explicit Arguments(std::initializer_list<Parameter> parameters)
+	{
 		Assert(parameters.size() <= max_parameters);
 		for (const Parameter &parameter : parameters) {
 			types[count] = parameter.type;
 			values[count] = parameter.value;
 			nulls[count++] = parameter.is_null ? 'n' : ' ';
 		}
-		int result = SPI_execute_with_args(sql, count, types, values, nulls, false, 0);
-		if (result < 0)
-			elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
-		return SPI_processed;
+	}
+};
+
+uint64 checked(int result, const char *sql)
+{
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+uint64 run(const char *sql, std::initializer_list<Parameter> parameters)
+{
+	return call([&] {
+		Arguments given(parameters);
+		return checked(SPI_execute_with_args(sql, given.count, given.types, given.values, given.nulls, false, 0), sql);
 	});
+}
+
+void hand_over(uint64 count, const std::function<void(const Row &)> &f)
+{
+	SPITupleTable *table = SPI_tuptable;
+	for (uint64 i = 0; i < count && table != nullptr; i++)
+		f(Row(table->vals[i], table->tupdesc));
+}
+
+template <typename T, typename F>
+Parameter array(std::span<const T> values, Oid element, int length, bool by_value, char alignment, Oid type,
+				F &&to_datum)
+{
+	return {type, call([&] {
+				auto *elements = static_cast<Datum *>(palloc(Max(values.size(), 1) * sizeof(Datum)));
+				for (size_t i = 0; i < values.size(); i++)
+					elements[i] = to_datum(values[i]);
+				return PointerGetDatum(
+					construct_array(elements, (int) values.size(), element, length, by_value, alignment));
+			})};
 }
 
 } // namespace
@@ -63,6 +98,34 @@ Parameter boolean(bool value)
 Parameter lsn(XLogRecPtr value)
 {
 	return {PG_LSNOID, LSNGetDatum(value)};
+}
+
+Parameter timestamp(TimestampTz value)
+{
+	return {TIMESTAMPTZOID, TimestampTzGetDatum(value)};
+}
+
+Parameter uuid(const pg_uuid_t &value)
+{
+	return {UUIDOID, UUIDPGetDatum(&value)};
+}
+
+Parameter bigints(std::span<const int64> values)
+{
+	return array(values, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, INT8ARRAYOID,
+				 [](int64 value) { return Int64GetDatum(value); });
+}
+
+Parameter timestamps(std::span<const TimestampTz> values)
+{
+	return array(values, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, TIMESTAMPTZARRAYOID,
+				 [](TimestampTz value) { return TimestampTzGetDatum(value); });
+}
+
+Parameter texts(std::span<const char *const> values)
+{
+	return array(values, TEXTOID, -1, false, TYPALIGN_INT, TEXTARRAYOID,
+				 [](const char *value) { return CStringGetTextDatum(value); });
 }
 
 Parameter null(Oid type)
@@ -109,6 +172,27 @@ XLogRecPtr Row::lsn(int column) const
 	return is_null ? 0 : DatumGetLSN(value);
 }
 
+TimestampTz Row::timestamp(int column) const
+{
+	bool is_null;
+	Datum value = datum(column, &is_null);
+	return is_null ? 0 : DatumGetTimestampTz(value);
+}
+
+pg_uuid_t Row::uuid(int column) const
+{
+	bool is_null;
+	Datum value = datum(column, &is_null);
+	return is_null ? pg_uuid_t{} : *DatumGetUUIDP(value);
+}
+
+int Row::integer(int column) const
+{
+	bool is_null;
+	Datum value = datum(column, &is_null);
+	return is_null ? 0 : DatumGetInt32(value);
+}
+
 bool Row::is_null(int column) const
 {
 	bool is_null;
@@ -119,15 +203,34 @@ bool Row::is_null(int column) const
 uint64 each(const char *sql, std::initializer_list<Parameter> parameters, const std::function<void(const Row &)> &f)
 {
 	uint64 count = run(sql, parameters);
-	SPITupleTable *table = SPI_tuptable;
-	for (uint64 i = 0; i < count && table != nullptr; i++)
-		f(Row(table->vals[i], table->tupdesc));
+	hand_over(count, f);
 	return count;
 }
 
 uint64 execute(const char *sql, std::initializer_list<Parameter> parameters)
 {
 	return run(sql, parameters);
+}
+
+uint64 Statement::execute(std::initializer_list<Parameter> parameters)
+{
+	return call([&] {
+		Arguments given(parameters);
+		if (plan_ == nullptr) {
+			SPIPlanPtr plan = SPI_prepare(sql_, given.count, given.types);
+			if (plan == nullptr || SPI_keepplan(plan) != 0)
+				elog(ERROR, "could not prepare \"%s\": %s", sql_, SPI_result_code_string(SPI_result));
+			plan_ = plan;
+		}
+		return checked(SPI_execute_plan(plan_, given.values, given.nulls, false, 0), sql_);
+	});
+}
+
+uint64 Statement::each(std::initializer_list<Parameter> parameters, const std::function<void(const Row &)> &f)
+{
+	uint64 count = execute(parameters);
+	hand_over(count, f);
+	return count;
 }
 
 } // namespace pgbraid::pg::spi

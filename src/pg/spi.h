@@ -6,12 +6,17 @@ extern "C" {
 #include "access/htup.h"
 #include "access/tupdesc.h"
 #include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
 }
 
 #include <functional>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
+
+struct _SPI_plan;
 
 namespace pgbraid::pg::spi {
 
@@ -26,7 +31,12 @@ Parameter bigint(int64 value);
 Parameter oid(Oid value);
 Parameter boolean(bool value);
 Parameter lsn(XLogRecPtr value);
+Parameter timestamp(TimestampTz value);
+Parameter uuid(const pg_uuid_t &value); // which must outlive it
 Parameter null(Oid type);
+Parameter bigints(std::span<const int64> values);
+Parameter timestamps(std::span<const TimestampTz> values);
+Parameter texts(std::span<const char *const> values); // "" is an empty text
 
 // One row of a result; columns count from 1, as SPI does. Valid until the next query.
 class Row {
@@ -36,7 +46,10 @@ public:
 	int64 bigint(int column) const;
 	Oid oid(int column) const;
 	bool boolean(int column) const;
-	XLogRecPtr lsn(int column) const; // 0 for null
+	XLogRecPtr lsn(int column) const;		 // 0 for null
+	TimestampTz timestamp(int column) const; // 0 for null
+	pg_uuid_t uuid(int column) const;
+	int integer(int column) const;
 	bool is_null(int column) const;
 
 private:
@@ -48,5 +61,21 @@ private:
 // Runs the statement, hands each row to f, and returns how many rows there were (or were changed).
 uint64 each(const char *sql, std::initializer_list<Parameter> parameters, const std::function<void(const Row &)> &f);
 uint64 execute(const char *sql, std::initializer_list<Parameter> parameters = {});
+
+// One that is run often: parsed once for the life of the process. Always with parameters of the same types. A static
+// object, which must not need a destructor.
+class Statement {
+public:
+	constexpr explicit Statement(const char *sql) noexcept : sql_(sql) {}
+	Statement(const Statement &) = delete;
+	Statement &operator=(const Statement &) = delete;
+
+	uint64 each(std::initializer_list<Parameter> parameters, const std::function<void(const Row &)> &f);
+	uint64 execute(std::initializer_list<Parameter> parameters = {});
+
+private:
+	const char *sql_;
+	::_SPI_plan *plan_ = nullptr;
+};
 
 } // namespace pgbraid::pg::spi

@@ -39,4 +39,33 @@ void commit()
 	});
 }
 
+// An error here is one of PostgreSQL itself, and ends the process.
+void abort() noexcept
+{
+	error_context_stack = nullptr;
+	MemoryContextSwitchTo(TopMemoryContext);
+	AbortCurrentTransaction();
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, nullptr);
+}
+
+Caught copy(const Error &error)
+{
+	const ErrorData *data = error.data();
+	auto said = [](const char *text) { return std::string(text ? text : ""); };
+	return {unpack_sql_state(data->sqlerrcode), said(data->message), said(data->detail), said(data->hint)};
+}
+
+Caught copy(const Failure &failure)
+{
+	return {failure.sqlstate(), failure.what(), failure.detail(), failure.hint()};
+}
+
 } // namespace pgbraid::pg::detail
+
+void pgbraid::pg::limit_lock_wait(const char *timeout)
+{
+	call([&] {
+		(void) set_config_option("lock_timeout", timeout, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	});
+}

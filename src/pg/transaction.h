@@ -3,12 +3,23 @@
 #pragma once
 #include "pg/boundary.h"
 
+#include <optional>
+#include <string>
+
 namespace pgbraid::pg {
+
+// An error that somebody outlived.
+struct Caught {
+	std::string sqlstate, message, detail, hint;
+};
 
 namespace detail {
 void start_transaction(const char *activity);
 void take_snapshot();
 void commit();
+void abort() noexcept;
+Caught copy(const Error &error);
+Caught copy(const Failure &failure);
 } // namespace detail
 
 // `activity` is shown in pg_stat_activity. search_path is pg_catalog while it lasts.
@@ -28,5 +39,25 @@ auto in_transaction(const char *activity, F &&f) -> std::invoke_result_t<F>
 		return value;
 	}
 }
+
+// The same for who outlives an error: the transaction is undone, and the error is the result.
+template <typename F>
+std::optional<Caught> attempt(const char *activity, F &&f)
+{
+	Caught found;
+	try {
+		in_transaction(activity, f);
+		return std::nullopt;
+	} catch (const Error &error) {
+		found = detail::copy(error);
+	} catch (const Failure &failure) {
+		found = detail::copy(failure);
+	}
+	detail::abort();
+	return found;
+}
+
+// For the transaction that is open: how long it waits for a lock that somebody has.
+void limit_lock_wait(const char *timeout);
 
 } // namespace pgbraid::pg

@@ -17,6 +17,9 @@ int flow_memory_kb = 16 * 1024;
 int flow_save_interval = 1000;
 int flow_horizon = 10 * 1000;
 bool flow_wait_for_standbys_setting = true;
+int job_executors_setting = 4;
+int job_concurrency_setting = 0;
+int job_clock_shift = 0;
 int restart_delay_max = 30 * 1000;
 
 struct Integer {
@@ -29,7 +32,8 @@ struct Integer {
 
 const Integer integers[] = {
 	{"pgbraid.max_workers", "Sets how many workers of pgbraid the cluster can keep track of.",
-	 "Each flow counts as one, each database with flows as one more. Background processes are limited by "
+	 "Each flow counts as one, each database with flows or jobs as one more, and its scheduler and executors of jobs. "
+	 "Background processes are limited by "
 	 "max_worker_processes.",
 	 &max_workers_setting, 4, 8192, PGC_POSTMASTER, 0},
 	{"pgbraid.flow_memory", "Sets how much a flow may hold in memory that the stream has not acknowledged.",
@@ -43,6 +47,15 @@ const Integer integers[] = {
 	 "and "
 	 "published again.",
 	 &flow_horizon, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
+	{"pgbraid.job_executors", "Sets how many processes of a database execute the commands of jobs.",
+	 "One is kept warm; the others are started when there is work for them, and leave after a minute without.",
+	 &job_executors_setting, 1, 1024, PGC_SIGHUP, 0},
+	{"pgbraid.job_concurrency",
+	 "Sets how many runs of jobs a database may have ready or running at a time; 0 is any number.",
+	 "Those beyond wait for a place.", &job_concurrency_setting, 0, INT_MAX, PGC_SIGHUP, 0},
+	{"pgbraid.job_clock_shift", "Puts the clock that schedules go by ahead, or back.",
+	 "For tests of what jobs do after the clock was wrong.", &job_clock_shift, -INT_MAX, INT_MAX, PGC_SIGHUP,
+	 GUC_UNIT_MS | GUC_SUPERUSER_ONLY},
 	{"pgbraid.restart_delay_max", "Sets the longest delay before a failed worker is started again.",
 	 "The delay starts at 100 ms and doubles with each failure in a row.", &restart_delay_max, 100, INT_MAX, PGC_SIGHUP,
 	 GUC_UNIT_MS},
@@ -98,6 +111,21 @@ int flow_horizon_ms()
 bool flow_wait_for_standbys()
 {
 	return flow_wait_for_standbys_setting;
+}
+
+int job_executors()
+{
+	return job_executors_setting;
+}
+
+int job_concurrency()
+{
+	return job_concurrency_setting;
+}
+
+int job_clock_shift_ms()
+{
+	return job_clock_shift;
 }
 
 int restart_delay_max_ms()

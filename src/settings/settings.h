@@ -12,6 +12,9 @@ size_t flow_memory();		 // bytes that a flow may hold unacknowledged
 int flow_save_interval_ms(); // how often a flow's position is made durable
 int flow_horizon_ms();		 // how long what was acknowledged may still be lost
 bool flow_wait_for_standbys();
+int job_executors();
+int job_concurrency(); // 0: no limit
+int job_clock_shift_ms();
 int restart_delay_max_ms();
 
 } // namespace pgbraid::settings

@@ -8,28 +8,51 @@ extern "C" {
 #include "catalog/pg_extension_d.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "nodes/pg_list.h"
 #include "tcop/utility.h"
+#include "utils/memutils.h"
 }
 
 namespace pgbraid::worker {
 
 namespace {
 
-bool catalog_changed = false;
+// What the running transaction leads to when it commits.
+struct Notes {
+	bool catalog_changed, job_changed, claimable_run, scheduled_run;
+	int ready_commands;
+	List *interrupts; // runs, each an int64; in TopTransactionContext
+};
+Notes notes;
 object_access_hook_type next_hook = nullptr;
 ProcessUtility_hook_type next_utility = nullptr;
+
+void tell_of_runs()
+{
+	if (notes.ready_commands > 0)
+		wake_executors(MyDatabaseId, notes.ready_commands);
+	if (notes.claimable_run)
+		wake_claimers();
+	if (notes.scheduled_run)
+		nudge_scheduler(MyDatabaseId);
+	ListCell *cell;
+	foreach (cell, notes.interrupts)
+		(void) interrupt_executor(MyDatabaseId, *static_cast<int64 *>(lfirst(cell)));
+}
 
 void at_end_of_transaction(XactEvent event, void *)
 {
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE) {
-		if (catalog_changed)
+		bool has_scheduler = (notes.catalog_changed || notes.job_changed) && touch_scheduler(MyDatabaseId);
+		if (notes.catalog_changed || (notes.job_changed && !has_scheduler))
 			touch(MyDatabaseId);
+		tell_of_runs();
 		// By now the commit record is on disk, unless synchronous_commit is off: then the flow looks again soon.
 		if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 			wake_flows(MyDatabaseId);
 	}
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		catalog_changed = false;
+		notes = {};
 }
 
 // The transaction of COMMIT PREPARED is another one than the prepared one, which may have changed anything.
@@ -42,6 +65,10 @@ void at_utility(PlannedStmt *statement, const char *query, bool read_only, Proce
 	auto *transaction = reinterpret_cast<TransactionStmt *>(statement->utilityStmt);
 	if (IsA(transaction, TransactionStmt) && transaction->kind == TRANS_STMT_COMMIT_PREPARED) {
 		touch(MyDatabaseId);
+		(void) touch_scheduler(MyDatabaseId);
+		nudge_scheduler(MyDatabaseId);
+		wake_executors(MyDatabaseId, 1);
+		wake_claimers();
 		wake_flows(MyDatabaseId);
 	}
 }
@@ -51,7 +78,7 @@ void at_object_access(ObjectAccessType access, Oid class_id, Oid object, int col
 	if (next_hook)
 		next_hook(access, class_id, object, column, argument);
 	if (access == OAT_DROP && class_id == ExtensionRelationId)
-		catalog_changed = true;
+		notes.catalog_changed = true;
 }
 
 } // namespace
@@ -67,7 +94,36 @@ void install_commit_hooks()
 
 void note_catalog_change() noexcept
 {
-	catalog_changed = true;
+	notes.catalog_changed = true;
+}
+
+void note_job_change() noexcept
+{
+	notes.job_changed = true;
+}
+
+void note_ready_command() noexcept
+{
+	notes.ready_commands++;
+}
+
+void note_claimable_run() noexcept
+{
+	notes.claimable_run = true;
+}
+
+void note_scheduled_run() noexcept
+{
+	notes.scheduled_run = true;
+}
+
+void note_interrupt(int64 run)
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+	auto *copy = static_cast<int64 *>(palloc(sizeof run));
+	*copy = run;
+	notes.interrupts = lappend(notes.interrupts, copy);
+	MemoryContextSwitchTo(caller);
 }
 
 } // namespace pgbraid::worker

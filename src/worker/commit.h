@@ -1,5 +1,7 @@
-// What every backend does for us at commit: wakes the flows of its database, and the manager if the catalog changed.
+// What every backend does for us at commit: wakes the flows of its database, the manager if the catalog changed, and
+// who waits for runs of jobs.
 #pragma once
+#include "pg/prelude.h"
 
 namespace pgbraid::worker {
 
@@ -7,5 +9,13 @@ void install_commit_hooks(); // in _PG_init
 
 // The running transaction changes what workers there should be; they hear of it when it commits.
 void note_catalog_change() noexcept;
+
+// The running transaction changes a job; makes a run that an executor, or who calls pgjob_claim, can begin with;
+// changes one that the scheduler looks after; or wants what an executor does for a run to be cancelled.
+void note_job_change() noexcept;
+void note_ready_command() noexcept;
+void note_claimable_run() noexcept;
+void note_scheduled_run() noexcept;
+void note_interrupt(int64 run);
 
 } // namespace pgbraid::worker

@@ -1,5 +1,6 @@
 // One per database that has something to do: compares what the catalog wants with what runs, and mends the difference.
 #include "catalog/flows.h"
+#include "catalog/jobs.h"
 #include "pg/transaction.h"
 #include "pg/wait.h"
 #include "worker/process.h"
@@ -99,6 +100,35 @@ void settle(const Flow &flow)
 	start(*entry, flow);
 }
 
+Entry *scheduler_entry()
+{
+	Lock lock(Lock::exclusive);
+	Entry *entry = find(Kind::scheduler, MyDatabaseId);
+	if (entry == nullptr)
+		entry = add(Kind::scheduler, MyDatabaseId, 0, NameStr(self().database_name));
+	if (entry != nullptr)
+		entry->database_name = self().database_name;
+	return entry;
+}
+
+// It leaves by itself when there are no jobs any more.
+void settle_scheduler(bool has_jobs)
+{
+	if (!has_jobs)
+		return;
+	Entry *entry = scheduler_entry();
+	if (entry == nullptr) {
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("no entry is free for the scheduler of jobs"),
+				 errhint("Increase pgbraid.max_workers in postgresql.conf and restart the server.")));
+		return;
+	}
+	reap(*entry);
+	bool is_away = entry->pid == 0 && entry->state != State::launching;
+	if (is_away && entry->next_start_at <= GetCurrentTimestamp())
+		launch(*entry);
+}
+
 // Entries of flows that no longer exist. True when none is left.
 bool clear_strays(const std::vector<Flow> &flows)
 {
@@ -142,7 +172,7 @@ long until_next_start()
 	Lock lock(Lock::shared);
 	for (int i = 0; i < entry_count(); i++) {
 		const Entry &entry = entries()[i];
-		if (entry.kind != Kind::flow || entry.database != MyDatabaseId)
+		if ((entry.kind != Kind::flow && entry.kind != Kind::scheduler) || entry.database != MyDatabaseId)
 			continue;
 		if (entry.pid == 0 && entry.next_start_at > 0)
 			least = Min(least, TimestampDifferenceMilliseconds(now, entry.next_start_at) + 1);
@@ -155,13 +185,14 @@ long until_next_start()
 struct Wanted {
 	bool extension_exists;
 	std::vector<Flow> flows;
+	bool has_jobs;
 };
 
 Wanted read_wanted()
 {
 	return pg::in_transaction("reading pgbraid.flows", [] {
 		auto flows = catalog::read_flows();
-		return Wanted{flows.has_value(), flows.value_or(std::vector<Flow>{})};
+		return Wanted{flows.has_value(), flows.value_or(std::vector<Flow>{}), catalog::has_jobs()};
 	});
 }
 
@@ -185,7 +216,8 @@ void run()
 				slots_clear = drop_orphan_slots(wanted.extension_exists);
 			for (const Flow &flow : wanted.flows)
 				settle(flow);
-			if (clear && slots_clear && may_retire(wanted.flows))
+			settle_scheduler(wanted.has_jobs);
+			if (clear && slots_clear && !wanted.has_jobs && may_retire(wanted.flows))
 				retire(touched);
 			long patience = has_wal_limit(wanted.flows) ? Min(until_next_start(), look_at_wal_ms) : until_next_start();
 			waiter.wait(clear && slots_clear ? patience : 50);

@@ -60,9 +60,15 @@ void schedule_next_start(Entry &entry)
 
 void wake_parent(const Entry &entry)
 {
-	Entry *manager = entry.kind == Kind::flow ? find(Kind::manager, entry.database) : nullptr;
-	if (manager != nullptr && manager->latch != nullptr)
-		SetLatch(manager->latch);
+	Entry *parent = nullptr;
+	if (entry.kind == Kind::flow || entry.kind == Kind::scheduler)
+		parent = find(Kind::manager, entry.database);
+	else if (entry.kind == Kind::executor)
+		parent = find(Kind::scheduler, entry.database);
+	if (parent == nullptr || parent->latch == nullptr)
+		return;
+	pg_atomic_fetch_add_u32(&parent->nudged, 1);
+	SetLatch(parent->latch);
 }
 
 void detach(int code, Datum)
@@ -75,6 +81,7 @@ void detach(int code, Datum)
 		Lock lock(Lock::exclusive);
 		entry.pid = 0;
 		entry.latch = nullptr;
+		entry.run = 0;
 		entry.stop_requested = false;
 		pg_atomic_write_u32(&entry.wants_wake, 0);
 		if (code == 0 && retiring && pg_atomic_read_u32(&entry.touched) == touched_at_retirement) {
@@ -98,7 +105,12 @@ void detach(int code, Datum)
 
 const char *main_function(Kind kind)
 {
-	return kind == Kind::manager ? "pgbraid_manager_main" : "pgbraid_flow_main";
+	switch (kind) {
+		case Kind::manager: return "pgbraid_manager_main";
+		case Kind::scheduler: return "pgbraid_scheduler_main";
+		case Kind::executor: return "pgbraid_executor_main";
+		default: return "pgbraid_flow_main";
+	}
 }
 
 BackgroundWorker describe(const Entry &entry)
@@ -151,7 +163,6 @@ void pin_settings()
 	} pinned[] = {
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
-		{"synchronous_commit", "local"}, // what a worker notes must not wait for a standby
 		{"idle_in_transaction_session_timeout", "0"},
 		{"transaction_timeout", "0"},
 		{"default_transaction_read_only", "off"},
@@ -160,6 +171,9 @@ void pin_settings()
 	for (const auto &setting : pinned)
 		if (GetConfigOption(setting.name, true, false) != nullptr)
 			SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+	// What a worker notes must not wait for a standby; what an executor commits is somebody else's.
+	if (self().kind != Kind::executor)
+		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_OVERRIDE);
 }
 

@@ -30,7 +30,9 @@ struct Registry {
 	int touched_count;		 // lock
 	bool touched_overflow;	 // lock
 	Oid touched[most_noted]; // lock
-	Held held[most_noted];	 // lock; free where database is invalid
+	pg_atomic_uint64 claimable_generation;
+	ConditionVariable claimable;
+	Held held[most_noted]; // lock; free where database is invalid
 	Entry entries[FLEXIBLE_ARRAY_MEMBER];
 };
 
@@ -60,6 +62,7 @@ void initialise(Entry &entry)
 	SpinLockInit(&entry.trouble_lock);
 	pg_atomic_init_u32(&entry.wants_wake, 0);
 	pg_atomic_init_u32(&entry.touched, 0);
+	pg_atomic_init_u32(&entry.nudged, 0);
 	for_each_counter(entry, [](pg_atomic_uint64 *counter) { pg_atomic_init_u64(counter, 0); });
 	ConditionVariableInit(&entry.progress);
 }
@@ -82,6 +85,8 @@ void startup()
 	if (!found) {
 		MemSet(registry, 0, registry_size());
 		registry->lock = &GetNamedLWLockTranche(tranche)->lock;
+		pg_atomic_init_u64(&registry->claimable_generation, 0);
+		ConditionVariableInit(&registry->claimable);
 		for (int i = 0; i < settings::max_workers(); i++)
 			initialise(registry->entries[i]);
 	}
@@ -104,7 +109,7 @@ bool is_alive(const Held &held)
 
 const char *name_of(Kind kind)
 {
-	static constexpr const char *names[] = {"none", "launcher", "manager", "flow"};
+	static constexpr const char *names[] = {"none", "launcher", "manager", "flow", "scheduler", "executor"};
 	return names[static_cast<int>(kind)];
 }
 
@@ -198,10 +203,12 @@ void free_entry(Entry &entry) noexcept
 	entry.starts = 0;
 	entry.stream_hash = entry.epoch_hash = 0;
 	entry.stop_requested_at = 0;
+	entry.run = 0;
 	MemSet(&entry.database_name, 0, sizeof entry.database_name);
 	clear_trouble(entry);
 	pg_atomic_write_u32(&entry.wants_wake, 0);
 	pg_atomic_write_u32(&entry.touched, 0);
+	pg_atomic_write_u32(&entry.nudged, 0);
 	for_each_counter(entry, [](pg_atomic_uint64 *counter) { pg_atomic_write_u64(counter, 0); });
 }
 
@@ -279,6 +286,74 @@ void touch(Oid database) noexcept
 	else if (!noted)
 		registry->touched_overflow = true;
 	wake(find(Kind::launcher, InvalidOid));
+}
+
+static bool tell_scheduler(Oid database, bool of_jobs) noexcept
+{
+	Lock lock(Lock::shared);
+	Entry *scheduler = find(Kind::scheduler, database);
+	if (scheduler == nullptr || scheduler->latch == nullptr)
+		return false;
+	pg_atomic_fetch_add_u32(of_jobs ? &scheduler->touched : &scheduler->nudged, 1);
+	wake(scheduler);
+	return true;
+}
+
+void nudge_scheduler(Oid database) noexcept
+{
+	(void) tell_scheduler(database, false);
+}
+
+bool touch_scheduler(Oid database) noexcept
+{
+	return tell_scheduler(database, true);
+}
+
+// Where all that there are have something to do, it is for the scheduler to start more.
+void wake_executors(Oid database, int count) noexcept
+{
+	int executors = 0;
+	for (int i = 0; i < entry_count(); i++) {
+		Entry &entry = registry->entries[i];
+		if (entry.kind != Kind::executor || entry.database != database)
+			continue;
+		executors += entry.pid != 0;
+		if (count > 0 && pg_atomic_exchange_u32(&entry.wants_wake, 0) == 1) {
+			Latch *latch = entry.latch;
+			if (latch != nullptr)
+				SetLatch(latch);
+			count--;
+		}
+	}
+	if (count > 0 && executors < settings::job_executors())
+		nudge_scheduler(database);
+}
+
+void wake_claimers() noexcept
+{
+	pg_atomic_fetch_add_u64(&registry->claimable_generation, 1);
+	ConditionVariableBroadcast(&registry->claimable);
+}
+
+uint64 claimable_generation() noexcept
+{
+	return pg_atomic_read_u64(&registry->claimable_generation);
+}
+
+ConditionVariable &claimable() noexcept
+{
+	return registry->claimable;
+}
+
+bool interrupt_executor(Oid database, int64 run) noexcept
+{
+	Lock lock(Lock::exclusive); // it must not have gone on to another run
+	for (int i = 0; i < entry_count(); i++) {
+		const Entry &entry = registry->entries[i];
+		if (entry.kind == Kind::executor && entry.database == database && entry.run == run && entry.pid != 0)
+			return kill(entry.pid, SIGINT) == 0;
+	}
+	return false;
 }
 
 bool take_touched(Oid *databases, int most, int *count) noexcept

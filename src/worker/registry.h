@@ -23,7 +23,7 @@ struct Latch;
 
 namespace pgbraid::worker {
 
-enum class Kind : int { none, launcher, manager, flow };
+enum class Kind : int { none, launcher, manager, flow, scheduler, executor };
 enum class State : int { stopped, launching, starting, running, snapshotting, streaming, failed, lost };
 
 const char *name_of(Kind kind);
@@ -42,7 +42,7 @@ struct Trouble {
 struct Entry {
 	Kind kind;	  // none: the entry is free
 	Oid database; // InvalidOid for the launcher
-	int64 object; // id of the flow
+	int64 object; // id of the flow; number of the executor
 	NameData name;
 	NameData database_name;
 	uint32 generation; // a process started for an earlier one must leave
@@ -58,12 +58,14 @@ struct Entry {
 	int64 starts;
 	uint64 stream_hash; // which stream and servers stored_sequence speaks of
 	uint64 epoch_hash;	// which epoch stored_lsn and stored_seq do
+	int64 run;			// what an executor executes; 0: nothing
 
 	slock_t trouble_lock; // guards trouble alone, so that an error can be noted from anywhere
 	Trouble trouble;
 
 	pg_atomic_uint32 wants_wake; // asleep until something commits in its database
 	pg_atomic_uint32 touched;	 // grows when the catalog of its database has changed
+	pg_atomic_uint32 nudged;	 // of a scheduler: grows when a run has changed that it looks after
 	pg_atomic_uint64 events_published, rows_snapshotted, events_filtered, retries;
 	pg_atomic_uint64 sent_lsn;				 // last commit handed to the stream
 	pg_atomic_uint64 acknowledged_lsn;		 // everything committed up to here is stored, or was nothing to publish
@@ -111,6 +113,21 @@ void wake_flows(Oid database) noexcept;
 
 // The catalog of this database has changed: wakes its flows and its manager, or has the launcher start one.
 void touch(Oid database) noexcept;
+
+// For the scheduler of the database, if it has one: `touch` has it read the jobs again, else it looks at the runs.
+void nudge_scheduler(Oid database) noexcept;
+bool touch_scheduler(Oid database) noexcept; // false: there is none
+
+// There are so many more commands to execute in the database.
+void wake_executors(Oid database, int count) noexcept;
+
+// For who waits in any database until a run can be claimed: the counter grows, and then they are woken.
+void wake_claimers() noexcept;
+uint64 claimable_generation() noexcept;
+ConditionVariable &claimable() noexcept;
+
+// Cancels what the executor of that run does. False if there is none.
+bool interrupt_executor(Oid database, int64 run) noexcept;
 
 // For the launcher: the databases that were touched while they had no manager. True when there were too many to note,
 // so that every database must be looked at. `databases` has room for `most`.

@@ -1,0 +1,103 @@
+// pgbraid.jobs and pgbraid.job_runs, as the scheduler reads and writes them. In an open transaction.
+#pragma once
+#include "pg/prelude.h"
+
+extern "C" {
+#include "datatype/timestamp.h"
+}
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace pgbraid::catalog {
+
+// A job whose schedule is to be followed: enabled, not paused, at home, and with a schedule.
+struct Job {
+	int64 id;
+	std::string name, schedule, time_zone; // "": the server's
+	std::string day_match, dst_gap, dst_overlap, overlap, misfire;
+	int64 grace, window, jitter;	// microseconds; -1: the default
+	int most_late;					// of misfire all
+	int queue_limit;				// of overlap queue_all
+	TimestampTz starts_at, ends_at; // 0: none
+	TimestampTz created_at, decided_until;
+};
+
+// Is there any job that is at home in this database? False too where the extension is not installed.
+bool has_jobs();
+
+// All of them, in order of their numbers.
+std::vector<Job> read_jobs();
+// One; nothing if it is not to be followed.
+std::optional<Job> read_job(int64 id);
+
+// The jobs that were changed since they were last taken; each once.
+std::vector<int64> take_job_changes();
+
+void note_on_job(int64 job, const std::string &note); // "" for none
+
+// What is known of a job's runs when one is due: ready or running, and waiting.
+struct JobLoad {
+	int64 job;
+	int active, waiting;
+	int concurrency; // 0: no limit
+};
+std::vector<JobLoad> read_loads(std::span<const int64> jobs);
+
+// Times of schedules, decided; one row each.
+struct Decisions {
+	std::vector<int64> jobs;
+	std::vector<TimestampTz> due, until, start; // until is due for a single time
+	std::vector<const char *> states;			// ready (waiting where the job has limits), skipped or missed
+	std::vector<const char *> reasons;			// "" for none
+	size_t size() const { return jobs.size(); }
+};
+// Nothing where there is a row already. What starts later than `now` waits until then.
+void add_runs(const Decisions &decisions, TimestampTz now);
+void advance_jobs(std::span<const int64> jobs, std::span<const TimestampTz> decided_until);
+
+// Ends what the job does and waits for, in favour of a run to come.
+void replace_runs(int64 job);
+
+// Runs that wait for their time or a place. Some of each job, those that come first.
+struct WaitingRun {
+	int64 id, job;
+	int concurrency;   // 0: no limit
+	std::string group; // "": none
+	int group_concurrency;
+	int priority;
+	TimestampTz run_at;
+};
+std::vector<WaitingRun> read_waiting(TimestampTz now);
+struct ActiveRuns {
+	int64 job;
+	std::string group;
+	int count;
+};
+// Of jobs with limits. The total is asked for where there is a limit for all.
+std::vector<ActiveRuns> read_active();
+void make_ready(std::span<const int64> runs);
+
+// Runs that nobody picked up in time, that took too long, or whose worker is silent. How many.
+uint64 end_overdue(TimestampTz now);
+// Runs whose worker held a lock that is free now. How many.
+uint64 end_orphans();
+// True if there are runs whose workers hold locks.
+bool has_held_runs();
+
+// When something is to be done next; 0: never.
+TimestampTz next_moment(TimestampTz now);
+
+int64 count_ready_commands(int most);
+
+// Are there jobs whose command an executor of this database runs?
+bool has_commands();
+
+// Runs beyond what their jobs keep, a part of them at a time: of the jobs that come after `after` (500 of them; `after`
+// moves on, and to 0 after the last), and of those that have had a run since `seen`, which moves on too. True if there
+// may be more of them.
+bool delete_old_runs(int64 &after, int64 &seen);
+
+} // namespace pgbraid::catalog

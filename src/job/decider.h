@@ -1,0 +1,46 @@
+// Follows the schedules of the jobs, and makes each of their times a row of pgbraid.job_runs.
+#pragma once
+#include "catalog/jobs.h"
+#include "core/job/admission.h"
+#include "core/job/timetable.h"
+#include "pg/transaction.h"
+
+#include <optional>
+#include <set>
+#include <unordered_map>
+
+namespace pgbraid::job {
+
+// What comes back where a transaction failed; it has been undone, and the next call tries again.
+using Trouble = std::optional<pg::Caught>;
+
+class Decider {
+public:
+	// Reads all jobs, the first time, and those that have changed.
+	Trouble take_changes();
+	// The rows of what is due. A part of it, where there is much: `more` says that there is.
+	Trouble decide(core::job::Instant now, bool &more);
+
+	bool has_stale_jobs() const noexcept { return !is_loaded_ || !stale_.empty(); }
+	std::optional<core::job::Instant> next_wake() const { return timetable_.next_wake(); }
+	size_t size() const noexcept { return timetable_.size(); }
+
+private:
+	struct Rule {
+		core::job::Overlap overlap;
+		int queue_limit;
+	};
+
+	void follow(const catalog::Job &job);
+	void read_again(int64 id);
+	void write(const std::vector<core::job::Occurrence> &taken, core::job::Instant now);
+	std::unordered_map<int64, catalog::JobLoad> loads_of(const std::vector<core::job::Occurrence> &taken) const;
+	const char *admit(const core::job::Occurrence &occurrence, catalog::JobLoad &load);
+
+	bool is_loaded_ = false;
+	core::job::Timetable timetable_;
+	std::unordered_map<int64, Rule> rules_;
+	std::set<int64> stale_; // what the timetable says of them is not what was stored
+};
+
+} // namespace pgbraid::job
