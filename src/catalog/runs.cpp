@@ -53,6 +53,11 @@ constinit Statement update_failed{
 	"       finished_at = clock_timestamp(), sqlstate = nullif($4, ''), error = nullif($5, ''), log = nullif($6, '') "
 	" WHERE r.id = $1 AND r.token = $2 AND r.state = 'running'"};
 
+constinit Statement update_put_off{
+	"UPDATE pgbraid.job_runs r "
+	"   SET state = 'waiting', run_at = clock_timestamp() + interval '1 s', reason = $3, token = NULL, pid = NULL "
+	" WHERE r.id = $1 AND r.token = $2 AND r.state = 'running'"};
+
 std::vector<Setting> settings_in(const std::string &text)
 {
 	std::vector<Setting> settings;
@@ -106,6 +111,11 @@ bool fail_run(const ClaimedRun &run, const RunEnd &end)
 {
 	return update_failed.execute({bigint(run.id), uuid(run.token), timestamp(end.started_at), text(end.sqlstate),
 								  text(end.error), text(end.log)}) > 0;
+}
+
+void put_off(const ClaimedRun &run, const char *reason)
+{
+	update_put_off.execute({bigint(run.id), uuid(run.token), text(reason)});
 }
 
 } // namespace pgbraid::catalog

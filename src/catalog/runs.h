@@ -49,5 +49,7 @@ struct RunEnd {
 bool complete_run(const ClaimedRun &run, const RunEnd &end);
 // The same for one that failed; cancelled, if somebody asked for that.
 bool fail_run(const ClaimedRun &run, const RunEnd &end);
+// It was not begun, for that reason: waits for a second.
+void put_off(const ClaimedRun &run, const char *reason);
 
 } // namespace pgbraid::catalog

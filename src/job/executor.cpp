@@ -6,6 +6,7 @@
 #include "job/command/role.h"
 #include "job/command/session.h"
 #include "job/command/statements.h"
+#include "job/detached/launch.h"
 #include "job/hold.h"
 #include "pg/transaction.h"
 #include "pg/wait.h"
@@ -96,6 +97,11 @@ int timeout_ms(const ClaimedRun &run)
 	return (int) Min(own, (int64) PG_INT32_MAX);
 }
 
+Parameters parameters_of(const ClaimedRun &run)
+{
+	return {run.payload ? run.payload->c_str() : nullptr, run.attempt, run.due_at};
+}
+
 CommandResult run_as_role(const ClaimedRun &run)
 {
 	start_listening();
@@ -103,7 +109,7 @@ CommandResult run_as_role(const ClaimedRun &run)
 	apply_settings(run);
 	if (int limit = timeout_ms(run); limit > 0)
 		pg::call([&] { enable_timeout_after(STATEMENT_TIMEOUT, limit); });
-	CommandResult result = run_statements(run.command, {run.payload, run.attempt, run.due_at});
+	CommandResult result = run_statements(run.command, parameters_of(run));
 	pg::call([] {
 		disable_timeout(STATEMENT_TIMEOUT, false);
 		PortalHashTableDeleteAll(); // a cursor WITH HOLD would be read at commit, by us
@@ -133,28 +139,54 @@ std::optional<pg::Caught> execute_in_transaction(const ClaimedRun &run, RunEnd &
 	return trouble;
 }
 
-std::string told(const pg::Caught &trouble)
+void note_failure(RunEnd &end, pg::Caught &trouble)
 {
-	std::string text = trouble.message;
-	if (!trouble.detail.empty())
-		text += "\nDETAIL: " + trouble.detail;
-	if (!trouble.hint.empty())
-		text += "\nHINT: " + trouble.hint;
-	else if (trouble.sqlstate == "25001")
-		text += "\nHINT: Let it run without a transaction around it: "
-				"pgjob_alter(job, options => '{\"transaction\": false}').";
-	return clip(text);
+	if (trouble.sqlstate == "25001" && trouble.hint.empty()) // active_sql_transaction
+		trouble.hint = "Let it run without a transaction around it: "
+					   "pgjob_alter(job, options => '{\"transaction\": false}').";
+	end.sqlstate = trouble.sqlstate;
+	end.error = clip(pg::told(trouble));
+}
+
+// False if it has not begun, and shall be tried again soon.
+bool execute_detached(const ClaimedRun &run, RunEnd &end)
+{
+	try {
+		require_role(run);
+		return run_detached(run, end) == Detached::done;
+	} catch (const pg::Failure &failure) {
+		end.sqlstate = failure.sqlstate();
+		end.error = std::string(failure.what()) + "\nHINT: " + failure.hint();
+		return true;
+	}
+}
+
+void end_run(const ClaimedRun &run, RunEnd &end)
+{
+	pg::in_transaction("noting the end of a run", [&] {
+		bool is_ended = end.sqlstate.empty() && catalog::complete_run(run, end);
+		if (!is_ended)
+			(void) catalog::fail_run(run, end);
+	});
 }
 
 void execute(const ClaimedRun &run)
 {
 	RunEnd end{.started_at = GetCurrentTimestamp()};
-	auto trouble = execute_in_transaction(run, end);
-	ignore_cancels();
-	if (trouble) {
-		end.sqlstate = trouble->sqlstate;
-		end.error = told(*trouble);
-		pg::in_transaction("noting a failure", [&] { (void) catalog::fail_run(run, end); });
+	if (run.in_transaction) {
+		auto trouble = execute_in_transaction(run, end);
+		ignore_cancels();
+		if (trouble)
+			note_failure(end, *trouble);
+		if (trouble)
+			end_run(run, end);
+	} else {
+		bool has_begun = execute_detached(run, end);
+		ignore_cancels();
+		if (has_begun)
+			end_run(run, end);
+		else
+			pg::in_transaction("putting a run off", [&] { catalog::put_off(run, "no background worker slot was free"); });
 	}
 	reset_session(); // and with it goes the lock of the run
 }

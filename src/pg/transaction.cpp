@@ -63,6 +63,16 @@ Caught copy(const Failure &failure)
 
 } // namespace pgbraid::pg::detail
 
+std::string pgbraid::pg::told(const Caught &error)
+{
+	std::string said = error.message;
+	if (!error.detail.empty())
+		said += "\nDETAIL: " + error.detail;
+	if (!error.hint.empty())
+		said += "\nHINT: " + error.hint;
+	return said;
+}
+
 void pgbraid::pg::limit_lock_wait(const char *timeout)
 {
 	call([&] {

@@ -12,6 +12,7 @@ namespace pgbraid::pg {
 struct Caught {
 	std::string sqlstate, message, detail, hint;
 };
+std::string told(const Caught &error); // in several lines
 
 namespace detail {
 void start_transaction(const char *activity);
