@@ -178,6 +178,7 @@ COMMENT ON COLUMN pgbraid.job_changes.id IS 'number of the change';
 COMMENT ON COLUMN pgbraid.job_changes.job IS 'number of the job; it may be gone';
 
 SELECT pg_extension_config_dump('pgbraid.jobs', '');
+SELECT pg_extension_config_dump('pgbraid.jobs_id_seq', '');
 
 -- Schedules.
 
@@ -354,6 +355,7 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.check_job() IS 'raises an error for a job that can''t work, or that its writer may not have';
 CREATE TRIGGER check_job BEFORE INSERT OR UPDATE ON pgbraid.jobs FOR EACH ROW EXECUTE FUNCTION pgbraid.check_job();
+COMMENT ON TRIGGER check_job ON pgbraid.jobs IS 'judges what is written';
 
 CREATE FUNCTION pgbraid.job_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'pgbraid_job_changed';
@@ -390,7 +392,9 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.job_written() IS 'keeps what belongs to a job in step with it';
 CREATE TRIGGER job_written AFTER INSERT OR UPDATE OR DELETE ON pgbraid.jobs FOR EACH ROW EXECUTE FUNCTION pgbraid.job_written();
+COMMENT ON TRIGGER job_written ON pgbraid.jobs IS 'keeps what belongs to a job in step with it';
 CREATE TRIGGER job_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgbraid.jobs FOR EACH STATEMENT EXECUTE FUNCTION pgbraid.job_changed();
+COMMENT ON TRIGGER job_changed ON pgbraid.jobs IS 'wakes the scheduler at commit';
 
 CREATE FUNCTION pgbraid.set_dependencies(written pgbraid.jobs) RETURNS void
 LANGUAGE plpgsql

@@ -2,9 +2,10 @@
 
 CREATE FUNCTION pgbraid.run_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'pgbraid_run_changed';
-COMMENT ON FUNCTION pgbraid.run_changed() IS 'wakes, at commit, who waits for a run in that state';
+COMMENT ON FUNCTION pgbraid.run_changed() IS 'wakes, at commit, who waits for a run in that state, and interrupts who executes one that is to be cancelled';
 CREATE TRIGGER run_changed AFTER INSERT OR UPDATE OF state, cancel_requested ON pgbraid.job_runs
 	FOR EACH ROW EXECUTE FUNCTION pgbraid.run_changed();
+COMMENT ON TRIGGER run_changed ON pgbraid.job_runs IS 'wakes who waits for it';
 
 CREATE FUNCTION pgbraid.must_wait(job pgbraid.jobs) RETURNS boolean
 LANGUAGE sql STABLE
@@ -18,7 +19,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	number bigint := nextval(pg_get_serial_sequence('pgbraid.job_runs', 'id'));
+	number bigint := nextval('pgbraid.job_runs_id_seq');
 	at timestamptz := clock_timestamp();
 	begins timestamptz := coalesce(add_run.run_at, at);
 	is_limited boolean := pgbraid.must_wait(job);
@@ -195,6 +196,8 @@ CREATE TRIGGER run_failed AFTER UPDATE OF state ON pgbraid.job_runs FOR EACH ROW
 CREATE TRIGGER run_succeeded AFTER UPDATE OF state ON pgbraid.job_runs FOR EACH ROW
 	WHEN (OLD.state = 'running' AND NEW.state = 'succeeded' AND pgbraid.is_awaited(NEW.job))
 	EXECUTE FUNCTION pgbraid.run_ended();
+COMMENT ON TRIGGER run_failed ON pgbraid.job_runs IS 'another attempt, or those who wait for the end of the run';
+COMMENT ON TRIGGER run_succeeded ON pgbraid.job_runs IS 'those who wait for its success';
 
 -- Work that an application does.
 
@@ -372,11 +375,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.pgjob_complete(bigint, uuid, text, text) IS
 	'ends a run, as failed if there is an error; in a transaction with its effects, both are there or neither. An error if it is too late';
 
-CREATE FUNCTION pgbraid.interrupt_executor(run bigint) RETURNS boolean
-LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'pgbraid_interrupt_executor';
-COMMENT ON FUNCTION pgbraid.interrupt_executor(bigint) IS 'cancels what an executor does for that run; false if none does';
-
--- An executor learns of it by a signal, and notes the end itself, since what it does is undone first.
+-- An executor learns of it by a signal (from the trigger run_changed), and notes the end itself, since what it does is undone first.
 CREATE FUNCTION pgbraid.cancel_run(run bigint, reason text) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -390,9 +389,6 @@ BEGIN
 	       finished_at = CASE WHEN r.state = 'running' AND r.handler = 'sql' THEN NULL ELSE clock_timestamp() END,
 	       deadline_at = NULL, lease_until = NULL
 	 WHERE r.id = cancel_run.run AND r.state IN ('waiting', 'ready', 'running') RETURNING r.state INTO state;
-	IF state = 'running' THEN
-		PERFORM pgbraid.interrupt_executor(run);
-	END IF;
 	RETURN state IS NOT NULL;
 END;
 $$;

@@ -69,6 +69,8 @@ void tell_claimers(const NewRow &run)
 void note(const NewRow &run)
 {
 	std::string_view state = run.word("state"), handler = run.word("handler");
+	if (state == "running" && handler == "sql" && run.is_true("cancel_requested"))
+		worker::note_interrupt(run.number("id"));
 	bool is_timed = run.has("deadline_at") || run.has("lease_until");
 	if (state == "ready") {
 		if (handler == "sql")
@@ -100,12 +102,4 @@ PGBRAID_FUNCTION(pgbraid_run_changed)
 	if (worker::is_preloaded())
 		pg::call([&] { job::note(job::NewRow(reinterpret_cast<TriggerData *>(fcinfo->context))); });
 	return PointerGetDatum(nullptr);
-}
-
-PGBRAID_FUNCTION(pgbraid_interrupt_executor)
-{
-	using namespace pgbraid;
-	worker::require_preload();
-	pg::call([&] { worker::note_interrupt(PG_GETARG_INT64(0)); });
-	PG_RETURN_BOOL(true);
 }

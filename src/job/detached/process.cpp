@@ -73,9 +73,9 @@ uint64 run_statements(const char *sql, const Parameters &given, Capture *capture
 	uint64 rows = 0;
 	ListCell *cell;
 	foreach (cell, statements) {
-		MemoryContextSwitchTo(context);
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
+		MemoryContextSwitchTo(context); // what is executed must outlive a commit on the way
 		rows = run_portal(lfirst_node(RawStmt, cell), sql, parameters, capture);
 		CommitTransactionCommand();
 		CHECK_FOR_INTERRUPTS();
