@@ -186,7 +186,8 @@ void execute(const ClaimedRun &run)
 		if (has_begun)
 			end_run(run, end);
 		else
-			pg::in_transaction("putting a run off", [&] { catalog::put_off(run, "no background worker slot was free"); });
+			pg::in_transaction("putting a run off",
+							   [&] { catalog::put_off(run, "no background worker slot was free"); });
 	}
 	reset_session(); // and with it goes the lock of the run
 }

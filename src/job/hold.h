@@ -8,8 +8,8 @@
 
 namespace pgbraid::job {
 
-// Of an executor, for its session. Advisory locks are for everybody: one that somebody else holds is not waited for, and
-// the run is taken for alive as long as he does.
+// Of an executor, for its session. Advisory locks are for everybody: one that somebody else holds is not waited for,
+// and the run is taken for alive as long as he does.
 void lock_run(Oid class_id, int64 run);
 
 // The oid of pgbraid.job_runs in this database; invalid where the extension is not installed.

@@ -68,7 +68,7 @@ void Scheduler::follow_jobs()
 	if (!is_new_ && touched == touched_ && !decider_.has_stale_jobs())
 		return;
 	bool has_jobs = false;
-	if (!note(pg::attempt("looking for jobs", [&] {
+	if (!note(pg::attempt("looking for jobs", lock_wait, [&] {
 			has_jobs = catalog::has_jobs();
 			has_commands_ = has_jobs && catalog::has_commands();
 		})))
@@ -108,8 +108,7 @@ void Scheduler::look_after_runs()
 	if (!has_changed_ && !is_sweep_due && now_ < next_moment_)
 		return;
 	int64 ready = 0;
-	bool done = note(pg::attempt("looking after runs", [&] {
-		pg::limit_lock_wait("200ms");
+	bool done = note(pg::attempt("looking after runs", lock_wait, [&] {
 		catalog::end_overdue(now_);
 		if (is_sweep_due || is_new_)
 			catalog::end_orphans();
@@ -133,8 +132,7 @@ void Scheduler::delete_old_runs()
 	if (now_ < next_retention_)
 		return;
 	bool more = true;
-	while (more && note(pg::attempt("deleting old runs", [&] {
-			   pg::limit_lock_wait("200ms");
+	while (more && note(pg::attempt("deleting old runs", lock_wait, [&] {
 			   more = catalog::delete_old_runs(retained_job_, retained_run_);
 		   })))
 		pg::check_interrupts();

@@ -3,7 +3,9 @@
 extern "C" {
 #include "access/xact.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "pgstat.h"
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 }
@@ -73,9 +75,25 @@ std::string pgbraid::pg::told(const Caught &error)
 	return said;
 }
 
-void pgbraid::pg::limit_lock_wait(const char *timeout)
+namespace pgbraid::pg::detail {
+
+void limit_lock_wait(const char *timeout)
 {
 	call([&] {
 		(void) set_config_option("lock_timeout", timeout, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	});
 }
+
+// A timeout is a SIGINT to ourselves, which workers ignore otherwise.
+void begin_to_listen_to_timeouts()
+{
+	pqsignal(SIGINT, StatementCancelHandler);
+}
+
+void end_listening_to_timeouts()
+{
+	pqsignal(SIGINT, SIG_IGN);
+	QueryCancelPending = false;
+}
+
+} // namespace pgbraid::pg::detail

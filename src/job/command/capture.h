@@ -1,4 +1,5 @@
-// Where the results of a command go: the first value of the last one is kept, so that a result of any size costs nothing.
+// Where the results of a command go: the first value of the last one is kept, so that a result of any size costs
+// nothing.
 #pragma once
 #include "pg/prelude.h"
 

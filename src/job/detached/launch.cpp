@@ -65,7 +65,8 @@ Oid database_of(const ClaimedRun &run)
 
 dsm_segment *make_request(const ClaimedRun &run)
 {
-	std::string texts[] = {pg::to_utf8(run.command), pg::to_utf8(run.payload.value_or("")), pg::to_utf8(settings_text(run))};
+	std::string texts[] = {pg::to_utf8(run.command), pg::to_utf8(run.payload.value_or("")),
+						   pg::to_utf8(settings_text(run))};
 	Oid database = database_of(run);
 	uint32 at[3], end = sizeof(Request);
 	for (int i = 0; i < 3; i++) {

@@ -8,9 +8,9 @@ namespace pgbraid::job {
 
 enum class Detached { done, no_process };
 
-// Outside of a transaction. What it led to is in `end`, with an SQLSTATE if it failed; `no_process` where no process was
-// to be had, so that nothing has happened. An interrupt that cancels the run is passed on; where this process ends, the
-// other one is ended too.
+// Outside of a transaction. What it led to is in `end`, with an SQLSTATE if it failed; `no_process` where no process
+// was to be had, so that nothing has happened. An interrupt that cancels the run is passed on; where this process ends,
+// the other one is ended too.
 Detached run_detached(const catalog::ClaimedRun &run, catalog::RunEnd &end);
 
 } // namespace pgbraid::job

@@ -128,9 +128,8 @@ std::string execute(Capture &capture, uint64 &rows)
 
 void run(shm_mq_handle *queue)
 {
-	pg::call([] {
-		MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "pgbraid run", ALLOCSET_DEFAULT_SIZES));
-	});
+	pg::call(
+		[] { MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "pgbraid run", ALLOCSET_DEFAULT_SIZES)); });
 	Capture capture = make_capture(CurrentMemoryContext);
 	ResultHeader header{};
 	std::string first, log;
