@@ -138,7 +138,7 @@ COMMENT ON COLUMN pgbraid.job_runs.run_at IS 'not before this';
 COMMENT ON COLUMN pgbraid.job_runs.payload IS 'given to whoever executes it';
 COMMENT ON COLUMN pgbraid.job_runs.idempotency_key IS 'asked for with that key, which makes a run once';
 COMMENT ON COLUMN pgbraid.job_runs.token IS 'who has picked it up presents this; another one is too late';
-COMMENT ON COLUMN pgbraid.job_runs.liveness IS 'how it is known that its worker lives: lock (an advisory lock of its session) or lease (lease_until)';
+COMMENT ON COLUMN pgbraid.job_runs.liveness IS 'how it is known that its worker lives: lock (an advisory lock of its session), lease (until lease_until), transaction or executor (the registry of workers)';
 COMMENT ON COLUMN pgbraid.job_runs.worker IS 'who has picked it up';
 COMMENT ON COLUMN pgbraid.job_runs.pid IS 'backend that has picked it up';
 COMMENT ON COLUMN pgbraid.job_runs.pickups IS 'how often it was picked up';

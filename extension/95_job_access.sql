@@ -25,7 +25,7 @@ BEGIN ATOMIC
 	        OR p.pronamespace = 'pgbraid'::regnamespace AND p.proname IN (
 	           'here', 'check_options', 'check_job_options', 'check_job_number', 'check_job_word', 'check_job_moment', 'check_schedule',
 	           'schedule_times', 'find_job', 'must_wait', 'add_run', 'hold_run', 'release_run', 'held_runs', 'await_ready',
-	           'lease_of', 'take_run', 'run_in_hand', 'refuse_late', 'cancel_run', 'is_awaited'));
+	           'lease_of', 'take_run', 'run_in_hand', 'refuse_late', 'cancel_run'));
 END;
 COMMENT ON FUNCTION pgbraid.job_functions() IS 'what pgjob_grant lets a role call: the pgjob_* functions, and what they call as their caller';
 

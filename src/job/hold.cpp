@@ -129,11 +129,6 @@ std::string hold(int64 run, const std::string &worker)
 
 } // namespace
 
-void lock_run(Oid class_id, int64 run)
-{
-	pg::call([&] { (void) acquire(class_id, run); });
-}
-
 Oid run_class()
 {
 	return pg::call([] { return get_relname_relid("job_runs", get_namespace_oid("pgbraid", true)); });

@@ -100,18 +100,29 @@ void Scheduler::decide()
 	}
 }
 
+// An executor says what it has taken before the row does; so the rows are read first.
+void end_abandoned()
+{
+	std::vector<int64> abandoned = catalog::read_executed();
+	std::erase_if(abandoned, [](int64 run) { return worker::is_executed(MyDatabaseId, run); });
+	if (!abandoned.empty())
+		catalog::end_abandoned(abandoned);
+}
+
 void Scheduler::look_after_runs()
 {
 	uint32 nudged = pg_atomic_read_u32(&self().nudged);
 	bool is_nudged = nudged != nudged_;
-	bool is_sweep_due = is_nudged || (has_held_runs_ && now_ >= next_sweep_);
+	bool is_sweep_due = is_nudged || next_sweep_ == 0 || (has_held_runs_ && now_ >= next_sweep_);
 	if (!has_changed_ && !is_sweep_due && now_ < next_moment_)
 		return;
 	int64 ready = 0;
 	bool done = note(pg::attempt("looking after runs", lock_wait, [&] {
 		catalog::end_overdue(now_);
-		if (is_sweep_due || is_new_)
+		if (is_sweep_due) {
 			catalog::end_orphans();
+			end_abandoned();
+		}
 		promote_waiting(now_);
 		TimestampTz next = catalog::next_moment(now_);
 		next_moment_ = next == 0 ? never : next;

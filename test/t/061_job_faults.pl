@@ -79,7 +79,7 @@ is($braid->sql("SELECT count(*) FROM pgbraid.job_runs r JOIN pgbraid.jobs j ON j
 $braid->sql(q{SELECT pgjob_create('once', NULL, $$INSERT INTO effects VALUES (-1); SELECT pg_sleep(1000)$$, options => '{"transaction": false}')});
 $braid->sql("SELECT pgjob_run('once')");
 $braid->until_sql("SELECT count(*) FROM effects WHERE n = -1", '1');
-$braid->sql("SELECT pg_terminate_backend(r.pid) FROM pgbraid.job_runs r WHERE r.state = 'running' AND r.liveness = 'lock'");
+$braid->sql("SELECT pg_terminate_backend(r.pid) FROM pgbraid.job_runs r WHERE r.state = 'running' AND r.liveness = 'executor'");
 $braid->until_sql("SELECT last_state FROM pgbraid.stat_job WHERE job = 'once'", 'lost', 'a command outside of a transaction whose executor goes is lost');
 $braid->until_sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgbraid run'", '0', 'its process goes with the executor');
 $braid->sql(q{SELECT pgjob_alter('once', options => '{"redeliveries": 1}'); SELECT pgjob_run('once')});

@@ -45,7 +45,7 @@ void end_with_us(int, Datum)
 std::string settings_text(const ClaimedRun &run)
 {
 	std::string text;
-	for (const catalog::Setting &setting : run.settings)
+	for (const catalog::Setting &setting : run.work->settings)
 		text += setting.name + '=' + setting.value + '\x01';
 	return text;
 }
@@ -53,19 +53,19 @@ std::string settings_text(const ClaimedRun &run)
 Oid database_of(const ClaimedRun &run)
 {
 	Oid database = MyDatabaseId;
-	if (!run.database.empty())
+	if (!run.work->database.empty())
 		pg::in_transaction("looking up a database",
-						   [&] { database = pg::call([&] { return get_database_oid(run.database.c_str(), true); }); });
+						   [&] { database = pg::call([&] { return get_database_oid(run.work->database.c_str(), true); }); });
 	if (!OidIsValid(database))
 		throw pg::Failure({.sqlstate = "3D000",
-						   .message = "database \"" + run.database + "\" does not exist",
+						   .message = "database \"" + run.work->database + "\" does not exist",
 						   .hint = "Give the job another one: pgjob_alter(job, database => ...)."});
 	return database;
 }
 
 dsm_segment *make_request(const ClaimedRun &run)
 {
-	std::string texts[] = {pg::to_utf8(run.command), pg::to_utf8(run.payload.value_or("")),
+	std::string texts[] = {pg::to_utf8(run.work->command), pg::to_utf8(run.payload.value_or("")),
 						   pg::to_utf8(settings_text(run))};
 	Oid database = database_of(run);
 	uint32 at[3], end = sizeof(Request);
@@ -76,7 +76,7 @@ dsm_segment *make_request(const ClaimedRun &run)
 	uint32 queue_at = (uint32) MAXALIGN(end);
 	dsm_segment *segment = pg::call([&] { return dsm_create(queue_at + result_queue_size, 0); });
 	auto *request = new (dsm_segment_address(segment)) Request{
-		database, run.run_as, run.attempt, run.due_at, run.payload.has_value(), at[0], at[1], at[2], queue_at, "", ""};
+		database, run.work->run_as, run.attempt, run.due_at, run.payload.has_value(), at[0], at[1], at[2], queue_at, "", ""};
 	for (int i = 0; i < 3; i++)
 		memcpy(request->text(at[i]), texts[i].c_str(), texts[i].size() + 1);
 	return segment;
@@ -102,7 +102,7 @@ bool start_process(dsm_segment *segment, const ClaimedRun &run)
 class Canceller {
 public:
 	explicit Canceller(const ClaimedRun &run)
-		: deadline_(run.timeout > 0 ? GetCurrentTimestamp() + run.timeout : PG_INT64_MAX)
+		: deadline_(run.work->timeout > 0 ? GetCurrentTimestamp() + run.work->timeout : PG_INT64_MAX)
 	{
 	}
 	bool timed_out() const noexcept { return timed_out_; }
