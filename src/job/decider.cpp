@@ -12,7 +12,7 @@ using core::job::Overlap;
 
 namespace {
 
-constexpr size_t most_at_once = 2000;
+constexpr size_t most_at_once = 250; // the first ones are executed while the next ones are written
 
 } // namespace
 
