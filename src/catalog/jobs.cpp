@@ -133,7 +133,8 @@ constinit Statement update_orphans{
 	"    SELECT r.id FROM pgbraid.job_runs r JOIN free ON free.id = r.id "
 	"     WHERE r.state = 'running' AND r.liveness = 'lock' FOR UPDATE OF r SKIP LOCKED) "
 	"UPDATE pgbraid.job_runs r "
-	"   SET state = 'lost', reason = 'its worker is gone', token = NULL, deadline_at = NULL, finished_at = clock_timestamp() "
+	"   SET state = 'lost', reason = 'its worker is gone', token = NULL, deadline_at = NULL, finished_at = "
+	"clock_timestamp() "
 	"  FROM orphan WHERE r.id = orphan.id"};
 
 constinit Statement select_executed{
@@ -145,10 +146,12 @@ constinit Statement update_abandoned{
 	"WITH abandoned AS MATERIALIZED ("
 	"    SELECT r.id, r.liveness = 'transaction' AND r.pickups < 3 AND NOT r.cancel_requested AS again "
 	"      FROM pgbraid.job_runs r "
-	"     WHERE r.id = ANY ($1) AND r.state = 'running' AND r.liveness IN ('transaction', 'executor') FOR UPDATE SKIP LOCKED) "
+	"     WHERE r.id = ANY ($1) AND r.state = 'running' AND r.liveness IN ('transaction', 'executor') FOR UPDATE SKIP "
+	"LOCKED) "
 	"UPDATE pgbraid.job_runs r "
 	"   SET state = CASE WHEN a.again THEN 'ready' WHEN r.cancel_requested THEN 'cancelled' ELSE 'lost' END, "
-	"       reason = 'its worker is gone', token = NULL, finished_at = CASE WHEN NOT a.again THEN clock_timestamp() END "
+	"       reason = 'its worker is gone', token = NULL, finished_at = CASE WHEN NOT a.again THEN clock_timestamp() "
+	"END "
 	"  FROM abandoned a WHERE r.id = a.id"};
 
 constinit Statement select_held{"SELECT EXISTS (SELECT FROM pgbraid.job_runs r WHERE r.state = 'running' AND "

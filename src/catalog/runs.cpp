@@ -38,21 +38,22 @@ constinit Statement select_here{"SELECT pgbraid.here()"};
 
 constinit Statement claim_first{"WITH next AS MATERIALIZED (" READY_RUN FIRST_OF_THEM ") " TAKE_NEXT};
 
-// Of a greater priority than that of $4, or behind ($5, $6): the index does not lead through the entries of all runs that
-// have been taken before.
-constinit Statement claim_behind{
-	"WITH next AS MATERIALIZED ("
-	"    SELECT a.id FROM (" READY_RUN "AND r.priority > $4 " FIRST_OF_THEM ") a "
-	"    UNION ALL "
-	"    SELECT b.id FROM (" READY_RUN "AND r.priority = $4 AND (r.run_at, r.id) > ($5, $6) " FIRST_OF_THEM ") b "
-	"    LIMIT 1) " TAKE_NEXT};
+// Of a greater priority than that of $4, or behind ($5, $6): the index does not lead through the entries of all runs
+// that have been taken before.
+constinit Statement claim_behind{"WITH next AS MATERIALIZED ("
+								 "    SELECT a.id FROM (" READY_RUN "AND r.priority > $4 " FIRST_OF_THEM ") a "
+								 "    UNION ALL "
+								 "    SELECT b.id FROM (" READY_RUN
+								 "AND r.priority = $4 AND (r.run_at, r.id) > ($5, $6) " FIRST_OF_THEM ") b "
+								 "    LIMIT 1) " TAKE_NEXT};
 
 #undef READY_RUN
 #undef FIRST_OF_THEM
 #undef TAKE_NEXT
 
 constinit Statement select_work{
-	"SELECT j.job, j.command, j.owner::oid, j.run_as::oid, coalesce(extract(epoch FROM j.timeout) * 1000000, 0)::bigint, "
+	"SELECT j.job, j.command, j.owner::oid, j.run_as::oid, coalesce(extract(epoch FROM j.timeout) * 1000000, "
+	"0)::bigint, "
 	"       j.database, j.database IS NULL AND coalesce(j.options->>'transaction', 'true') = 'true', "
 	"       (SELECT string_agg(o.key || '=' || o.value, E'\\x01') FROM jsonb_each_text(j.options->'settings') o) "
 	"  FROM pgbraid.jobs j WHERE j.id = $1"};

@@ -48,13 +48,23 @@ Entry *entry_of(int number)
 	return entry;
 }
 
+// Once in a while: it is asked for with each run.
+void warn_of_full_registry()
+{
+	static TimestampTz warned_at = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	if (warned_at != 0 && !TimestampDifferenceExceeds(warned_at, now, 60 * 1000))
+		return;
+	warned_at = now;
+	ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("no entry is free for an executor of jobs"),
+					  errhint("Increase pgbraid.max_workers in postgresql.conf and restart the server.")));
+}
+
 void start(int number)
 {
 	Entry *entry = entry_of(number);
 	if (entry == nullptr) {
-		ereport(WARNING,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("no entry is free for an executor of jobs"),
-				 errhint("Increase pgbraid.max_workers in postgresql.conf and restart the server.")));
+		warn_of_full_registry();
 		return;
 	}
 	worker::reap(*entry);

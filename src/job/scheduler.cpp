@@ -143,9 +143,8 @@ void Scheduler::delete_old_runs()
 	if (now_ < next_retention_)
 		return;
 	bool more = true;
-	while (more && note(pg::attempt("deleting old runs", lock_wait, [&] {
-			   more = catalog::delete_old_runs(retained_job_, retained_run_);
-		   })))
+	while (more && note(pg::attempt("deleting old runs", lock_wait,
+									[&] { more = catalog::delete_old_runs(retained_job_, retained_run_); })))
 		pg::check_interrupts();
 	next_retention_ = now_ + retention_interval;
 }

@@ -128,7 +128,8 @@ bool leads_to_something(const RunRow &run, std::string_view state)
 void follow_up(const TriggerData *data, const RunRow &run)
 {
 	std::string_view state = run.word("state");
-	if (!TRIGGER_FIRED_BY_UPDATE(data->tg_event) || !has_ended(state) || has_ended(RunRow(data, data->tg_trigtuple).word("state")))
+	if (!TRIGGER_FIRED_BY_UPDATE(data->tg_event) || !has_ended(state) ||
+		has_ended(RunRow(data, data->tg_trigtuple).word("state")))
 		return;
 	AsOwner owner(data->tg_relation);
 	pg::call([] { SPI_connect(); });

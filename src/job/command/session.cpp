@@ -48,7 +48,8 @@ void apply_array(ArrayType *settings)
 void apply_stored(Relation table, Oid database, Oid role)
 {
 	ScanKeyData keys[2];
-	ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(database));
+	ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(database));
 	ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(role));
 	SysScanDesc scan = systable_beginscan(table, DbRoleSettingDatidRolidIndexId, true, nullptr, 2, keys);
 	for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple); tuple = systable_getnext(scan)) {
@@ -60,8 +61,8 @@ void apply_stored(Relation table, Oid database, Oid role)
 	systable_endscan(scan);
 }
 
-// What is set for a role in a database counts more than what is set for the role, and that more than what is set for the
-// database.
+// What is set for a role in a database counts more than what is set for the role, and that more than what is set for
+// the database.
 void apply_role_settings(Oid role)
 {
 	Relation table = table_open(DbRoleSettingRelationId, AccessShareLock);

@@ -54,8 +54,9 @@ Oid database_of(const ClaimedRun &run)
 {
 	Oid database = MyDatabaseId;
 	if (!run.work->database.empty())
-		pg::in_transaction("looking up a database",
-						   [&] { database = pg::call([&] { return get_database_oid(run.work->database.c_str(), true); }); });
+		pg::in_transaction("looking up a database", [&] {
+			database = pg::call([&] { return get_database_oid(run.work->database.c_str(), true); });
+		});
 	if (!OidIsValid(database))
 		throw pg::Failure({.sqlstate = "3D000",
 						   .message = "database \"" + run.work->database + "\" does not exist",
@@ -75,8 +76,9 @@ dsm_segment *make_request(const ClaimedRun &run)
 	}
 	uint32 queue_at = (uint32) MAXALIGN(end);
 	dsm_segment *segment = pg::call([&] { return dsm_create(queue_at + result_queue_size, 0); });
-	auto *request = new (dsm_segment_address(segment)) Request{
-		database, run.work->run_as, run.attempt, run.due_at, run.payload.has_value(), at[0], at[1], at[2], queue_at, "", ""};
+	auto *request = new (dsm_segment_address(segment))
+		Request{database, run.work->run_as, run.attempt, run.due_at, run.payload.has_value(), at[0], at[1],
+				at[2],	  queue_at,			"",			 ""};
 	for (int i = 0; i < 3; i++)
 		memcpy(request->text(at[i]), texts[i].c_str(), texts[i].size() + 1);
 	return segment;
