@@ -21,7 +21,7 @@ WARNINGS = -Wall -Wextra -Werror -Wshadow -Wno-missing-field-initializers
 PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -Isrc -DPGBRAID_VERSION='"$(BRAID_VERSION)"' \
 	'-DPGDLLEXPORT=__attribute__((visibility("default")))'
 PG_CXXFLAGS = -std=c++20 $(WARNINGS) -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP
-SHLIB_LINK = -lnats -lcrypto -lpthread
+SHLIB_LINK = -lnats -lcurl -lcrypto -lpthread
 
 # PGXS drops PG_CXXFLAGS when it builds bitcode, links with the C compiler, and its flags are meant for C.
 override with_llvm = no

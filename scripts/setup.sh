@@ -30,6 +30,7 @@ need_tools() {
 	need_header gtest/gtest.h libgtest-dev
 	need_header nats/nats.h libnats-dev
 	need_header openssl/ssl.h libssl-dev
+	need_header curl/curl.h libcurl4-openssl-dev
 	need_command nats-server nats-server
 	need_file /usr/share/zoneinfo/UTC tzdata
 	need_command prove perl

@@ -19,6 +19,7 @@ int flow_horizon = 10 * 1000;
 bool flow_wait_for_standbys_setting = true;
 int job_executors_setting = 4;
 int job_concurrency_setting = 0;
+int job_dispatches_setting = 200;
 int job_clock_shift = 0;
 int restart_delay_max = 30 * 1000;
 
@@ -53,6 +54,9 @@ const Integer integers[] = {
 	{"pgbraid.job_concurrency",
 	 "Sets how many runs of jobs a database may have ready or running at a time; 0 is any number.",
 	 "Those beyond wait for a place.", &job_concurrency_setting, 0, INT_MAX, PGC_SIGHUP, 0},
+	{"pgbraid.job_dispatches",
+	 "Sets how many runs of jobs a database offers over NATS at a time, and how many webhooks it calls.",
+	 "An offer that was taken up does not count.", &job_dispatches_setting, 1, 100000, PGC_SIGHUP, 0},
 	{"pgbraid.job_clock_shift", "Puts the clock that schedules go by ahead, or back.",
 	 "For tests of what jobs do after the clock was wrong.", &job_clock_shift, -INT_MAX, INT_MAX, PGC_SIGHUP,
 	 GUC_UNIT_MS | GUC_SUPERUSER_ONLY},
@@ -121,6 +125,11 @@ int job_executors()
 int job_concurrency()
 {
 	return job_concurrency_setting;
+}
+
+int job_dispatches()
+{
+	return job_dispatches_setting;
 }
 
 int job_clock_shift_ms()

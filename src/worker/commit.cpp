@@ -19,7 +19,7 @@ namespace {
 
 // What the running transaction leads to when it commits.
 struct Notes {
-	bool catalog_changed, job_changed, claimable_run, scheduled_run;
+	bool catalog_changed, job_changed, claimable_run, scheduled_run, offerable_run, withdrawn_run;
 	int ready_commands;
 	List *interrupts; // runs, each an int64; in TopTransactionContext
 };
@@ -35,6 +35,10 @@ void tell_of_runs()
 		wake_claimers();
 	if (notes.scheduled_run)
 		nudge_scheduler(MyDatabaseId);
+	if (notes.withdrawn_run || notes.job_changed)
+		touch_dispatcher(MyDatabaseId);
+	if (notes.offerable_run)
+		nudge_dispatcher(MyDatabaseId);
 	ListCell *cell;
 	foreach (cell, notes.interrupts)
 		(void) interrupt_executor(MyDatabaseId, *static_cast<int64 *>(lfirst(cell)));
@@ -67,6 +71,8 @@ void at_utility(PlannedStmt *statement, const char *query, bool read_only, Proce
 		touch(MyDatabaseId);
 		(void) touch_scheduler(MyDatabaseId);
 		nudge_scheduler(MyDatabaseId);
+		touch_dispatcher(MyDatabaseId);
+		nudge_dispatcher(MyDatabaseId);
 		wake_executors(MyDatabaseId, 1);
 		wake_claimers();
 		wake_flows(MyDatabaseId);
@@ -115,6 +121,16 @@ void note_claimable_run() noexcept
 void note_scheduled_run() noexcept
 {
 	notes.scheduled_run = true;
+}
+
+void note_offerable_run() noexcept
+{
+	notes.offerable_run = true;
+}
+
+void note_withdrawn_run() noexcept
+{
+	notes.withdrawn_run = true;
 }
 
 void note_interrupt(int64 run)
