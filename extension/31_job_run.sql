@@ -183,10 +183,14 @@ $$;
 COMMENT ON FUNCTION pgbraid.run_ended() IS 'what the end of a run leads to';
 
 CREATE FUNCTION pgbraid.is_awaited(job bigint) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-RETURN EXISTS (SELECT FROM pgbraid.job_dependencies d WHERE d.upstream = is_awaited.job)
-    OR EXISTS (SELECT FROM pgbraid.job_progress p WHERE p.job = is_awaited.job AND p.failures > 0);
+AS $$
+BEGIN	-- in SQL it would be planned again for each run
+	RETURN EXISTS (SELECT FROM pgbraid.job_dependencies d WHERE d.upstream = is_awaited.job)
+	    OR EXISTS (SELECT FROM pgbraid.job_progress p WHERE p.job = is_awaited.job AND p.failures > 0);
+END;
+$$;
 COMMENT ON FUNCTION pgbraid.is_awaited(bigint) IS 'a run of the job that succeeds leads to something';
 
 CREATE TRIGGER run_failed AFTER UPDATE OF state ON pgbraid.job_runs FOR EACH ROW

@@ -1,4 +1,6 @@
--- Runs that applications execute which do not ask for them: over NATS, and by webhooks.
+-- Runs that applications execute which do not ask for them: over NATS, and by webhooks. What the dispatcher calls for each
+-- run or message is PL/pgSQL, since a function in SQL that can't be inlined is planned again by each statement that calls
+-- it, and goes by the search_path of the dispatcher, which is pg_catalog.
 
 CREATE FUNCTION pgbraid.webhook_validator(options text[], catalog oid) RETURNS void
 LANGUAGE plpgsql
@@ -94,10 +96,58 @@ COMMENT ON TRIGGER check_job_dispatch ON pgbraid.jobs IS 'raises an error for a 
 
 CREATE FUNCTION pgbraid.offer_of(run pgbraid.job_runs, job text) RETURNS text
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
 RETURN json_build_object('v', 1, 'run', run.id, 'token', run.token, 'job', job, 'payload', run.payload, 'attempt', run.attempt,
 	'due_at', to_char(run.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text;
 COMMENT ON FUNCTION pgbraid.offer_of(pgbraid.job_runs, text) IS 'what an application is told of a run';
+
+-- Row by row, and with conditions that are of no use for the partial indexes: statistics of a table that was all but empty
+-- a moment ago would have the planner read all of it for each row.
+CREATE FUNCTION pgbraid.offer_run(run bigint, OUT id bigint, OUT job bigint, OUT subject text, OUT offer text, OUT patience bigint,
+	OUT priority integer, OUT run_at timestamptz) RETURNS record
+LANGUAGE plpgsql
+AS $$
+DECLARE
+	mine pgbraid.jobs;
+	offered pgbraid.job_runs;
+BEGIN
+	UPDATE pgbraid.job_runs r SET token = gen_random_uuid() WHERE r.id = offer_run.run AND r.state || '' = 'ready' RETURNING r.* INTO offered;
+	SELECT j.* INTO mine FROM pgbraid.jobs j WHERE j.id = offered.job;
+	id := offered.id;
+	job := offered.job;
+	subject := mine.subject;
+	offer := pgbraid.offer_of(offered, mine.job);
+	patience := extract(epoch FROM coalesce((mine.options->>'offer_timeout')::interval, '2 s')) * 1000000;
+	priority := offered.priority;
+	run_at := offered.run_at;
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.offer_run(bigint) IS 'gives a run that is ready a new token, and says how to offer it';
+
+CREATE FUNCTION pgbraid.send_run(run bigint, worker text, pid integer, OUT id bigint, OUT token uuid, OUT url text, OUT body text,
+	OUT secret text, OUT permitted boolean, OUT attempt integer, OUT timeout bigint) RETURNS record
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	mine pgbraid.jobs := (SELECT j FROM pgbraid.jobs j WHERE j.id = (SELECT r.job FROM pgbraid.job_runs r WHERE r.id = send_run.run));
+	patience interval := coalesce(mine.timeout, '30 s');
+	sent pgbraid.job_runs;
+BEGIN
+	UPDATE pgbraid.job_runs r
+	   SET state = 'running', token = gen_random_uuid(), liveness = 'lease', worker = send_run.worker, pid = send_run.pid,
+	       pickups = r.pickups + 1, picked_at = clock_timestamp(), started_at = clock_timestamp(),
+	       deadline_at = clock_timestamp() + patience, lease_until = clock_timestamp() + patience + interval '10 s'
+	 WHERE r.id = send_run.run AND r.state || '' = 'ready' RETURNING r.* INTO sent;
+	SELECT w.url, w.secret, w.permitted INTO url, secret, permitted FROM pgbraid.webhook_of(mine) w;
+	id := sent.id;
+	token := sent.token;
+	body := pgbraid.offer_of(sent, mine.job);
+	permitted := coalesce(permitted, false);
+	attempt := sent.attempt;
+	timeout := extract(epoch FROM patience) * 1000000;
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.send_run(bigint, text, integer) IS 'takes a run that is ready for its webhook, and says what to send where';
 
 CREATE FUNCTION pgbraid.webhook_of(job pgbraid.jobs, OUT url text, OUT secret text, OUT permitted boolean) RETURNS record
 LANGUAGE sql STABLE
@@ -129,82 +179,69 @@ RETURN jsonb_build_object('ok', false, 'reason', coalesce((
 	  FROM pgbraid.job_runs r WHERE r.id = refusal.run), 'there is no such run'))::text;
 COMMENT ON FUNCTION pgbraid.refusal(bigint, uuid) IS 'the answer to who presents a token that does not count';
 
-CREATE FUNCTION pgbraid.take_offer(said jsonb, OUT job bigint, OUT lease interval) RETURNS record
+CREATE FUNCTION pgbraid.take_offer(run bigint, token uuid, worker text, OUT job bigint, OUT lease interval) RETURNS record
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	run bigint := said->>'run';
-	mine uuid := said->>'token';
-	name text := left(said->>'worker', 200);
 BEGIN
-	IF coalesce(name, '') = '' THEN
+	IF coalesce(worker, '') = '' THEN
 		RAISE EXCEPTION 'a worker needs a name' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
 	UPDATE pgbraid.job_runs r
-	   SET state = 'running', liveness = 'lease', worker = name, pid = NULL, pickups = r.pickups + 1,
-	       picked_at = clock_timestamp(), started_at = clock_timestamp(), deadline_at = clock_timestamp() + j.timeout,
-	       lease_until = clock_timestamp() + pgbraid.lease_of(j.options)
-	  FROM pgbraid.jobs j
-	 WHERE j.id = r.job AND r.id = run AND r.token = mine AND r.state = 'ready' AND r.handler = 'nats'
-	RETURNING r.job, pgbraid.lease_of(j.options) INTO job, lease;
+	   SET state = 'running', liveness = 'lease', worker = left(take_offer.worker, 200), pid = NULL, pickups = r.pickups + 1,
+	       picked_at = clock_timestamp(), started_at = clock_timestamp(),
+	       deadline_at = clock_timestamp() + (SELECT j.timeout FROM pgbraid.jobs j WHERE j.id = r.job),
+	       lease_until = clock_timestamp() + (SELECT coalesce((j.options->>'lease')::interval, '30 s') FROM pgbraid.jobs j WHERE j.id = r.job)
+	 WHERE r.id = take_offer.run AND r.token = take_offer.token AND r.state || '' = 'ready' AND r.handler = 'nats'
+	RETURNING r.job, r.lease_until - clock_timestamp() INTO job, lease;
 	IF NOT FOUND THEN	-- the answer was lost, and it asks again
-		SELECT r.job, pgbraid.lease_of(j.options) INTO job, lease
-		  FROM pgbraid.job_runs r JOIN pgbraid.jobs j ON j.id = r.job
-		 WHERE r.id = run AND r.token = mine AND r.state = 'running' AND r.handler = 'nats' AND r.worker = name AND NOT r.cancel_requested;
+		SELECT r.job, r.lease_until - clock_timestamp() INTO job, lease FROM pgbraid.job_runs r
+		 WHERE r.id = take_offer.run AND r.token = take_offer.token AND r.state || '' = 'running' AND r.handler = 'nats'
+		   AND r.worker = left(take_offer.worker, 200) AND NOT r.cancel_requested;
 	END IF;
 END;
 $$;
-COMMENT ON FUNCTION pgbraid.take_offer(jsonb) IS 'gives a run to the worker that picked it; null if it is no longer offered with that token';
+COMMENT ON FUNCTION pgbraid.take_offer(bigint, uuid, text) IS
+	'gives a run to the worker that picked it; null if it is no longer offered with that token';
 
-CREATE FUNCTION pgbraid.keep_lease(said jsonb, line text, OUT job bigint, OUT lease interval) RETURNS record
+CREATE FUNCTION pgbraid.keep_lease(run bigint, token uuid, line text, OUT job bigint, OUT lease interval) RETURNS record
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	run bigint := said->>'run';
-	mine uuid := said->>'token';
 BEGIN
 	UPDATE pgbraid.job_runs r
-	   SET lease_until = clock_timestamp() + pgbraid.lease_of(j.options),
+	   SET lease_until = clock_timestamp() + (SELECT coalesce((j.options->>'lease')::interval, '30 s') FROM pgbraid.jobs j WHERE j.id = r.job),
 	       log = CASE WHEN keep_lease.line IS NULL THEN r.log
 	                  ELSE left(concat(r.log, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z "'), keep_lease.line, E'\n'), 65536) END
-	  FROM pgbraid.jobs j
-	 WHERE j.id = r.job AND r.id = run AND r.token = mine AND r.state = 'running' AND r.handler = 'nats' AND NOT r.cancel_requested
-	RETURNING r.job, pgbraid.lease_of(j.options) INTO job, lease;
+	 WHERE r.id = keep_lease.run AND r.token = keep_lease.token AND r.state || '' = 'running' AND r.handler = 'nats' AND NOT r.cancel_requested
+	RETURNING r.job, r.lease_until - clock_timestamp() INTO job, lease;
 END;
 $$;
-COMMENT ON FUNCTION pgbraid.keep_lease(jsonb, text) IS 'notes that the worker of a run lives, and a line for its log; null if it is no longer its run';
+COMMENT ON FUNCTION pgbraid.keep_lease(bigint, uuid, text) IS
+	'notes that the worker of a run lives, and a line for its log; null if it is no longer its run';
 
-CREATE FUNCTION pgbraid.end_offered(said jsonb) RETURNS bigint
+CREATE FUNCTION pgbraid.end_offered(run bigint, token uuid, outcome text, said jsonb) RETURNS bigint
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	run bigint := said->>'run';
-	mine uuid := said->>'token';
-	outcome text := said->>'type';
-	code text := substring(said->>'sqlstate' FROM '^[0-9A-Z]{5}$');
 	ended bigint;
 BEGIN
 	UPDATE pgbraid.job_runs r
 	   SET state = outcome, finished_at = clock_timestamp(), output = left(said->>'output', 65536),
 	       error = CASE WHEN outcome = 'failed' THEN left(coalesce(said->>'error', 'the worker gave no reason'), 65536) END,
-	       sqlstate = CASE WHEN outcome = 'failed' THEN code END, deadline_at = NULL, lease_until = NULL
-	 WHERE r.id = run AND r.token = mine AND r.state = 'running' AND r.handler = 'nats' AND NOT r.cancel_requested
+	       sqlstate = CASE WHEN outcome = 'failed' THEN substring(said->>'sqlstate' FROM '^[0-9A-Z]{5}$') END,
+	       deadline_at = NULL, lease_until = NULL
+	 WHERE r.id = end_offered.run AND r.token = end_offered.token AND r.state || '' = 'running' AND r.handler = 'nats' AND NOT r.cancel_requested
 	RETURNING r.job INTO ended;
 	IF NOT FOUND THEN	-- the answer was lost, and it says so again
 		SELECT r.job INTO ended FROM pgbraid.job_runs r
-		 WHERE r.id = run AND r.token = mine AND r.state = outcome AND r.handler = 'nats';
+		 WHERE r.id = end_offered.run AND r.token = end_offered.token AND r.state || '' = outcome AND r.handler = 'nats';
 	END IF;
 	RETURN ended;
 END;
 $$;
-COMMENT ON FUNCTION pgbraid.end_offered(jsonb) IS 'ends a run as its worker says; null if it is no longer its run';
+COMMENT ON FUNCTION pgbraid.end_offered(bigint, uuid, text, jsonb) IS 'ends a run as its worker says; null if it is no longer its run';
 
 CREATE FUNCTION pgbraid.job_message(message text, OUT reply text, OUT run bigint, OUT job bigint, OUT kind text, OUT token uuid) RETURNS record
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	said jsonb := message;
@@ -215,15 +252,15 @@ BEGIN
 	kind := said->>'type';
 	CASE kind
 	WHEN 'picked' THEN
-		SELECT t.job, t.lease INTO job, lease FROM pgbraid.take_offer(said) t;
+		SELECT t.job, t.lease INTO job, lease FROM pgbraid.take_offer(run, token, said->>'worker') t;
 	WHEN 'heartbeat' THEN
-		SELECT t.job, t.lease INTO job, lease FROM pgbraid.keep_lease(said, NULL) t;
+		SELECT t.job, t.lease INTO job, lease FROM pgbraid.keep_lease(run, token, NULL) t;
 	WHEN 'log' THEN
-		SELECT t.job, t.lease INTO job, lease FROM pgbraid.keep_lease(said, coalesce(said->>'line', '')) t;
+		SELECT t.job, t.lease INTO job, lease FROM pgbraid.keep_lease(run, token, coalesce(said->>'line', '')) t;
 	WHEN 'progress' THEN
-		SELECT t.job, t.lease INTO job, lease FROM pgbraid.keep_lease(said, concat('progress: ', said->'progress')) t;
+		SELECT t.job, t.lease INTO job, lease FROM pgbraid.keep_lease(run, token, concat('progress: ', said->'progress')) t;
 	WHEN 'succeeded', 'failed' THEN
-		job := pgbraid.end_offered(said);
+		job := pgbraid.end_offered(run, token, kind, said);
 	ELSE
 		RAISE EXCEPTION 'unknown type of message' USING ERRCODE = 'invalid_parameter_value';
 	END CASE;
@@ -231,7 +268,7 @@ BEGIN
 		kind := 'refused';
 		reply := pgbraid.refusal(run, token);
 	ELSIF lease IS NOT NULL THEN
-		reply := format('{"ok":true,"lease_ms":%s}', (extract(epoch FROM lease) * 1000)::bigint);
+		reply := concat('{"ok":true,"lease_ms":', ceil(extract(epoch FROM lease) * 1000), '}');
 	ELSE
 		reply := '{"ok":true}';
 	END IF;

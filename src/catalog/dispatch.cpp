@@ -27,33 +27,28 @@ constinit Statement select_offered_jobs{
 	"  FROM pgbraid.jobs j LEFT JOIN pg_foreign_server s ON s.srvname = j.options->>'server' "
 	" WHERE j.handler = 'nats' AND j.home = (SELECT pgbraid.here())"};
 
-#define OFFER_NEXT                                                                                                     \
-	"UPDATE pgbraid.job_runs r SET token = gen_random_uuid() FROM next, pgbraid.jobs j "                               \
-	" WHERE r.id = next.id AND j.id = r.job "                                                                          \
-	"RETURNING r.id, r.job, j.subject, pgbraid.offer_of(r, j.job), "                                                   \
-	"          (extract(epoch FROM coalesce((j.options->>'offer_timeout')::interval, '2 s')) * 1000000)::bigint, "     \
-	"          r.priority, r.run_at"
+#define OFFERED "o.id, o.job, o.subject, o.offer, o.patience, o.priority, o.run_at"
 
 constinit Statement update_offered{
-	"WITH next AS MATERIALIZED ("
+	"SELECT " OFFERED " FROM ("
 	"    SELECT r.id FROM pgbraid.job_runs r "
 	"     WHERE r.state = 'ready' AND r.handler = 'nats' AND r.job <> ALL ($2) AND r.id <> ALL ($1) "
-	"       AND EXISTS (SELECT FROM pgbraid.jobs j WHERE j.id = r.job AND j.handler = 'nats' "
-	"                      AND j.home = (SELECT pgbraid.here())) "
-	"     ORDER BY r.priority DESC, r.run_at, r.id LIMIT $3 FOR UPDATE OF r SKIP LOCKED) " OFFER_NEXT};
+	"       AND (SELECT j.handler = 'nats' AND j.home = (SELECT pgbraid.here()) FROM pgbraid.jobs j WHERE j.id = r.job) "
+	"     ORDER BY r.priority DESC, r.run_at, r.id LIMIT $3 FOR UPDATE OF r SKIP LOCKED) next, "
+	"       LATERAL pgbraid.offer_run(next.id) o"};
 
 constinit Statement update_offered_of_each{
-	"WITH next AS MATERIALIZED ("
-	"    SELECT first.id FROM unnest($1) quiet(job), LATERAL ("
+	"SELECT " OFFERED " FROM unnest($1) quiet(job), LATERAL ("
 	"        SELECT r.id FROM pgbraid.job_runs r WHERE r.job = quiet.job AND r.state = 'ready' AND r.handler = 'nats' "
-	"         ORDER BY r.priority DESC, r.run_at, r.id LIMIT 1 FOR UPDATE SKIP LOCKED) first) " OFFER_NEXT};
+	"         ORDER BY r.priority DESC, r.run_at, r.id LIMIT 1 FOR UPDATE SKIP LOCKED) next, "
+	"       LATERAL pgbraid.offer_run(next.id) o"};
 
 constinit Statement select_held{"SELECT r.id, r.job, r.token FROM pgbraid.job_runs r "
 								" WHERE r.state = 'running' AND r.handler = 'nats' AND r.token IS NOT NULL"};
 
 constinit Statement select_still_held{
 	"SELECT r.id, r.job, r.token FROM pgbraid.job_runs r "
-	" WHERE r.id = ANY ($1) AND r.state = 'running' AND NOT r.cancel_requested AND r.token IS NOT NULL"};
+	" WHERE r.id = ANY ($1) AND r.state || '' = 'running' AND NOT r.cancel_requested AND r.token IS NOT NULL"};
 
 constinit Statement select_answers{
 	"SELECT said.number, a.reply, a.kind, coalesce(a.run, 0), coalesce(a.job, 0), coalesce(a.token, "
@@ -61,31 +56,24 @@ constinit Statement select_answers{
 	"  FROM unnest($1) WITH ORDINALITY said(message, number), LATERAL pgbraid.job_message(said.message) a"};
 
 constinit Statement update_sent{
-	"WITH next AS MATERIALIZED ("
+	"SELECT s.id, s.token, s.url, s.body, s.secret, s.permitted, s.attempt, s.timeout FROM ("
 	"    SELECT r.id FROM pgbraid.job_runs r "
 	"     WHERE r.state = 'ready' AND r.handler = 'webhook' "
-	"       AND EXISTS (SELECT FROM pgbraid.jobs j WHERE j.id = r.job AND j.home = (SELECT pgbraid.here())) "
-	"     ORDER BY r.priority DESC, r.run_at, r.id LIMIT $1 FOR UPDATE OF r SKIP LOCKED) "
-	"UPDATE pgbraid.job_runs r "
-	"   SET state = 'running', token = gen_random_uuid(), liveness = 'lease', worker = $2, pid = $3::integer, "
-	"       pickups = r.pickups + 1, picked_at = clock_timestamp(), started_at = clock_timestamp(), "
-	"       deadline_at = clock_timestamp() + coalesce(j.timeout, '30 s'), "
-	"       lease_until = clock_timestamp() + coalesce(j.timeout, '30 s') + interval '10 s' "
-	"  FROM next, pgbraid.jobs j LEFT JOIN LATERAL pgbraid.webhook_of(j) w ON true "
-	" WHERE r.id = next.id AND j.id = r.job "
-	"RETURNING r.id, r.token, w.url, pgbraid.offer_of(r, j.job), w.secret, coalesce(w.permitted, false), r.attempt, "
-	"          (extract(epoch FROM coalesce(j.timeout, '30 s')) * 1000000)::bigint"};
+	"       AND (SELECT j.handler = 'webhook' AND j.home = (SELECT pgbraid.here()) FROM pgbraid.jobs j "
+	"             WHERE j.id = r.job) "
+	"     ORDER BY r.priority DESC, r.run_at, r.id LIMIT $1 FOR UPDATE OF r SKIP LOCKED) next, "
+	"       LATERAL pgbraid.send_run(next.id, $2, $3::integer) s"};
 
 constinit Statement update_outcome{
 	"UPDATE pgbraid.job_runs r "
 	"   SET state = CASE WHEN $3 = '' AND $4 = '' THEN 'succeeded' ELSE 'failed' END, finished_at = clock_timestamp(), "
 	"       sqlstate = nullif($3, ''), error = nullif($4, ''), reason = nullif($5, ''), output = $6, "
 	"       deadline_at = NULL, lease_until = NULL "
-	" WHERE r.id = $1 AND r.token = $2 AND r.state = 'running' AND NOT r.cancel_requested"};
+	" WHERE r.id = $1 AND r.token = $2 AND r.state || '' = 'running' AND NOT r.cancel_requested"};
 
 constinit Statement update_unofferable{
 	"UPDATE pgbraid.job_runs r SET state = 'failed', finished_at = clock_timestamp(), sqlstate = $2, error = $3, "
-	"       deadline_at = NULL WHERE r.id = $1 AND r.state = 'ready'"};
+	"       deadline_at = NULL WHERE r.id = $1 AND r.state || '' = 'ready'"};
 
 constinit Statement update_given_up{
 	"UPDATE pgbraid.job_runs r SET state = 'lost', reason = 'the dispatcher that sent it is gone', "

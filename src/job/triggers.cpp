@@ -79,8 +79,9 @@ void note(const NewRow &run)
 			worker::note_offerable_run();
 		if (is_timed)
 			worker::note_scheduled_run();
-	} else if (state == "waiting" || (state == "running" && is_timed) ||
-			   (state != "running" && run.is_true("limited"))) {
+	} else if (state == "running" && is_timed) {
+		worker::note_timed_run();
+	} else if (state == "waiting" || (state != "running" && run.is_true("limited"))) {
 		worker::note_scheduled_run();
 	}
 	if ((handler == "nats" || handler == "webhook") && (state == "cancelled" || state == "failed" || state == "lost"))

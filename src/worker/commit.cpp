@@ -24,6 +24,7 @@ struct Notes {
 	List *interrupts; // runs, each an int64; in TopTransactionContext
 };
 Notes notes;
+bool tells_of_timed_runs = true;
 object_access_hook_type next_hook = nullptr;
 ProcessUtility_hook_type next_utility = nullptr;
 
@@ -121,6 +122,16 @@ void note_claimable_run() noexcept
 void note_scheduled_run() noexcept
 {
 	notes.scheduled_run = true;
+}
+
+void note_timed_run() noexcept
+{
+	notes.scheduled_run = notes.scheduled_run || tells_of_timed_runs;
+}
+
+void leave_timed_runs_untold() noexcept
+{
+	tells_of_timed_runs = false;
 }
 
 void note_offerable_run() noexcept

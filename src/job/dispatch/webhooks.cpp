@@ -121,6 +121,7 @@ std::optional<pg::Caught> Webhooks::send(bool is_news)
 	if (trouble)
 		return trouble;
 	may_have_more_ = (int64) runs.size() == most;
+	has_sent_ = has_sent_ || !runs.empty();
 	for (const auto &run : runs)
 		call(run);
 	return std::nullopt;

@@ -25,6 +25,7 @@ public:
 
 	int fd() const noexcept { return calls_.fd(); }
 	std::optional<long> timeout_ms() const; // when to collect although fd() is not readable
+	bool take_news() noexcept { return std::exchange(has_sent_, false); } // since it was last asked, calls have begun
 	bool has_calls() const noexcept { return calls_.size() > 0; }
 	bool is_behind() const noexcept { return may_have_more_ && room() > 0; }
 
@@ -37,7 +38,7 @@ private:
 	std::map<int64, pg_uuid_t> tokens_;			// of the runs under way
 	std::vector<catalog::RunOutcome> outcomes_; // that are still to be noted
 	bool may_have_more_ = true;
-	bool has_given_up_ = false;
+	bool has_given_up_ = false, has_sent_ = false;
 };
 
 } // namespace pgbraid::job

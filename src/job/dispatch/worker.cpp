@@ -10,9 +10,11 @@
 #include "pg/transaction.h"
 #include "pg/wait.h"
 #include "settings/settings.h"
+#include "worker/commit.h"
 #include "worker/process.h"
 
 extern "C" {
+#include "miscadmin.h"
 #include "utils/guc.h"
 }
 
@@ -32,6 +34,7 @@ using Moment = core::OfferBook::Moment;
 constexpr size_t most_messages = 500;		 // in one transaction
 constexpr int64 most_offers = 500;			 // in one statement
 constexpr Moment sweep_interval = 5'000'000; // for what nobody has told us of
+constexpr Moment tell_interval = 250'000;	 // of deadlines, to the scheduler
 constexpr long try_again_ms = 1000;
 
 Moment clock()
@@ -70,6 +73,7 @@ private:
 	std::vector<catalog::OfferedRun> next_offers();
 	void send(std::vector<catalog::OfferedRun> runs);
 	void refuse_large(const std::vector<int64> &runs, size_t limit);
+	void tell_scheduler();
 	void show_trouble();
 	bool check(const std::optional<pg::Caught> &trouble);
 	long patience() const;
@@ -85,7 +89,8 @@ private:
 	bool may_have_more_ = true; // runs to offer
 	bool shall_withdraw_ = true;
 	bool is_behind_ = false; // messages wait
-	Moment next_sweep_ = 0;
+	Moment next_sweep_ = 0, next_telling_ = 0;
+	bool has_to_tell_ = false; // the scheduler of runs with a deadline
 	std::optional<pg::Caught> failure_; // of this pass
 	std::string shown_;					// trouble
 };
@@ -147,7 +152,7 @@ void Dispatcher::note(const catalog::Answered &answered)
 	if (answered.kind == "picked") {
 		book_.picked(answered.run, answered.job, clock());
 		given_[answered.run] = {answered.job, answered.token};
-		may_have_more_ = true;
+		may_have_more_ = has_to_tell_ = true;
 	} else if (answered.kind == "succeeded" || answered.kind == "failed") {
 		book_.saw_life(answered.job, clock());
 		given_.erase(answered.run);
@@ -268,6 +273,17 @@ void Dispatcher::refuse_large(const std::vector<int64> &runs, size_t limit)
 	}));
 }
 
+// Which costs it some work, so not of each.
+void Dispatcher::tell_scheduler()
+{
+	has_to_tell_ = has_to_tell_ || webhooks_.take_news();
+	if (!has_to_tell_ || clock() < next_telling_)
+		return;
+	has_to_tell_ = false;
+	next_telling_ = clock() + tell_interval;
+	worker::nudge_scheduler(MyDatabaseId);
+}
+
 // It is shown by pgbraid.stat_worker until all goes well again.
 void Dispatcher::show_trouble()
 {
@@ -298,6 +314,7 @@ void Dispatcher::pass()
 	check(webhooks_.collect());
 	check(webhooks_.send(is_nudged_));
 	check(webhooks_.collect());
+	tell_scheduler();
 	has_failed_ = failure_.has_value();
 	show_trouble();
 }
@@ -317,6 +334,8 @@ long Dispatcher::patience() const
 		at_most(until(*next));
 	if (!given_.empty() || webhooks_.has_calls())
 		at_most(until(next_sweep_));
+	if (has_to_tell_)
+		at_most(until(next_telling_));
 	if (auto timeout = webhooks_.timeout_ms())
 		at_most(*timeout);
 	return least;
@@ -325,6 +344,9 @@ long Dispatcher::patience() const
 void Dispatcher::run()
 {
 	worker::set_state(worker::State::running);
+	worker::leave_timed_runs_untold();
+	// A plan for the few runs that there were a moment ago would read the whole table for each of the many that came.
+	pg::call([] { SetConfigOption("enable_seqscan", "off", PGC_USERSET, PGC_S_OVERRIDE); });
 	begin();
 	pg::Waiter waiter("PgbraidDispatcher", event_fd_, webhooks_.fd());
 	while (!worker::stop_requested()) {
