@@ -117,7 +117,7 @@ void Dispatcher::follow_changes()
 	is_nudged_ = is_new_ || nudged != nudged_;
 	nudged_ = nudged;
 	may_have_more_ = may_have_more_ || is_nudged_;
-	if (is_new_ || touched != touched_ || Routes::servers_changed() ||
+	if (is_new_ || has_failed_ || touched != touched_ || Routes::servers_changed() ||
 		settings_generation_ != pg::configuration_generation()) {
 		touched_ = touched;
 		settings_generation_ = pg::configuration_generation();
