@@ -75,10 +75,10 @@ BEGIN
 		PERFORM pgbraid.check_job_server(NEW.options->>'server', 'pgbraid_nats', 'nats://host:4222');
 	END IF;
 	IF hook IS NOT NULL THEN
-		IF NOT CASE jsonb_typeof(hook) WHEN 'string' THEN true
+		IF NOT (CASE jsonb_typeof(hook) WHEN 'string' THEN true
 		            WHEN 'object' THEN jsonb_typeof(hook->'server') IS NOT DISTINCT FROM 'string' AND hook - '{server,path}'::text[] = '{}'
 		                               AND coalesce(hook->>'path', '/') ~ '^/[^[:space:][:cntrl:]]*$'
-		            ELSE false END
+		            ELSE false END)
 		THEN
 			RAISE EXCEPTION 'option "webhook" must name a server, and may give a path'
 				USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"webhook": {"server": "app", "path": "/jobs/mail"}}''.';

@@ -18,7 +18,9 @@
 #include <cstring>
 #include <fcntl.h>
 #include <getopt.h>
+#include <memory>
 #include <poll.h>
+#include <spawn.h>
 #include <string>
 #include <string_view>
 #include <sys/wait.h>
@@ -251,6 +253,10 @@ private:
 
 struct Pipe {
 	int read = -1, write = -1;
+	Pipe() = default;
+	Pipe(const Pipe &) = delete;
+	Pipe &operator=(const Pipe &) = delete;
+	~Pipe() { shut(read), shut(write); }
 	void open()
 	{
 		int ends[2];
@@ -279,11 +285,7 @@ public:
 		for (auto &line : environment)
 			pointers.push_back(line.data());
 		pointers.push_back(nullptr);
-		child_ = fork();
-		if (child_ < 0)
-			fail(std::string("fork: ") + std::strerror(errno));
-		if (child_ == 0)
-			become(options.command.data(), pointers.data());
+		spawn(options.command.data(), pointers.data());
 		Pipe::shut(in_.read);
 		Pipe::shut(out_.write);
 		Pipe::shut(err_.write);
@@ -293,6 +295,8 @@ public:
 	// True unless the run is no longer ours.
 	bool finish()
 	{
+		if (child_ == 0)
+			return run_.fail_with(trouble_, "");
 		while (out_.read >= 0 || err_.read >= 0)
 			step();
 		Pipe::shut(in_.write);
@@ -323,16 +327,25 @@ private:
 		return lines;
 	}
 
-	// In the child of a process with threads: nothing that allocates.
-	[[noreturn]] void become(char *const *command, char *const *environment) const
+	// In a process group of its own, so that what it starts ends with it. A fork would copy the page tables.
+	void spawn(char *const *command, char *const *environment)
 	{
-		setpgid(0, 0);
-		dup2(in_.read, 0);
-		dup2(out_.write, 1);
-		dup2(err_.write, 2);
-		execvpe(command[0], command, environment);
-		dprintf(2, "%s: %s\n", command[0], strerror(errno));
-		_exit(127);
+		posix_spawn_file_actions_t files;
+		posix_spawnattr_t attributes;
+		posix_spawn_file_actions_init(&files);
+		posix_spawn_file_actions_adddup2(&files, in_.read, 0);
+		posix_spawn_file_actions_adddup2(&files, out_.write, 1);
+		posix_spawn_file_actions_adddup2(&files, err_.write, 2);
+		posix_spawnattr_init(&attributes);
+		posix_spawnattr_setpgroup(&attributes, 0);
+		posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+		int error = posix_spawnp(&child_, command[0], &files, &attributes, command, environment);
+		posix_spawn_file_actions_destroy(&files);
+		posix_spawnattr_destroy(&attributes);
+		if (error != 0) {
+			child_ = 0;
+			trouble_ = std::string(command[0]) + ": " + std::strerror(error);
+		}
 	}
 
 	void step()
@@ -405,7 +418,7 @@ private:
 	int status_ = 0;
 	bool is_lost_ = false;
 	std::size_t fed_ = 0;
-	std::string output_, line_;
+	std::string output_, line_, trouble_;
 	Clock::time_point kill_at_{};
 };
 
