@@ -33,7 +33,8 @@ constinit Statement update_offered{
 	"SELECT " OFFERED " FROM ("
 	"    SELECT r.id FROM pgbraid.job_runs r "
 	"     WHERE r.state = 'ready' AND r.handler = 'nats' AND r.job <> ALL ($2) AND r.id <> ALL ($1) "
-	"       AND (SELECT j.handler = 'nats' AND j.home = (SELECT pgbraid.here()) FROM pgbraid.jobs j WHERE j.id = r.job) "
+	"       AND (SELECT j.handler = 'nats' AND j.home = (SELECT pgbraid.here()) FROM pgbraid.jobs j WHERE j.id = "
+	"r.job) "
 	"     ORDER BY r.priority DESC, r.run_at, r.id LIMIT $3 FOR UPDATE OF r SKIP LOCKED) next, "
 	"       LATERAL pgbraid.offer_run(next.id) o"};
 

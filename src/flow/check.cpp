@@ -104,8 +104,9 @@ void send(shm_mq_handle *queue, const Finding &found)
 std::vector<Finding> look(const Request *request)
 {
 	try {
-		return examine_interruptibly(pg::in_transaction(
-			"looking up the NATS server", [&] { return servers::connection_options(NameStr(request->server), request->user); }));
+		return examine_interruptibly(pg::in_transaction("looking up the NATS server", [&] {
+			return servers::connection_options(NameStr(request->server), request->user);
+		}));
 	} catch (const pg::Failure &failure) {
 		return {{"nats connection", std::string(failure.what()) + " (" + failure.hint() + ")", false}};
 	}

@@ -9,8 +9,8 @@ namespace pgbraid::pg {
 
 class Waiter {
 public:
-	// `fd`, an eventfd, is readable when there is something to do, or -1; so is `other`, which is not read from. Lives as
-	// long as the process.
+	// `fd`, an eventfd, is readable when there is something to do, or -1; so is `other`, which is not read from. Lives
+	// as long as the process.
 	explicit Waiter(const char *wait_event, int fd = -1, int other = -1);
 
 	// True when woken before the timeout. -1 waits for ever. ereports (as pg::Error) what an interrupt asks for.

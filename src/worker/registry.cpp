@@ -109,7 +109,8 @@ bool is_alive(const Held &held)
 
 const char *name_of(Kind kind)
 {
-	static constexpr const char *names[] = {"none", "launcher", "manager", "flow", "scheduler", "executor", "dispatcher"};
+	static constexpr const char *names[] = {"none",		 "launcher", "manager",	  "flow",
+											"scheduler", "executor", "dispatcher"};
 	return names[static_cast<int>(kind)];
 }
 
@@ -335,9 +336,10 @@ static bool tell_dispatcher(Oid database, bool of_jobs) noexcept
 	Entry *dispatcher = find(Kind::dispatcher, database);
 	if (dispatcher == nullptr || dispatcher->latch == nullptr)
 		return false;
+	if (dispatcher->pid == MyProcPid) // it knows
+		return true;
 	pg_atomic_fetch_add_u32(of_jobs ? &dispatcher->touched : &dispatcher->nudged, 1);
-	if (dispatcher->pid != MyProcPid)
-		wake(dispatcher);
+	wake(dispatcher);
 	return true;
 }
 

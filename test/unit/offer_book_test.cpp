@@ -90,6 +90,10 @@ TEST(OfferBook, OneQuietJobLeavesOthersAlone)
 	book.picked(2, 8, second);
 	book.lapse(patience);
 	EXPECT_EQ(book.quiet_jobs(), Jobs{7});
+	book.add(1, 7, patience, patience);
+	book.add(3, 8, patience, patience);
+	EXPECT_EQ(book.size(), 2u);
+	EXPECT_EQ(book.lively_size(), 1u);
 }
 
 TEST(OfferBook, WhatIsForgottenBeginsAnew)

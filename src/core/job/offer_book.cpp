@@ -17,6 +17,14 @@ OfferBook::Moment stretched(OfferBook::Moment patience, unsigned unanswered)
 
 } // namespace
 
+std::size_t OfferBook::lively_size() const
+{
+	return static_cast<std::size_t>(std::count_if(offers_.begin(), offers_.end(), [this](const auto &each) {
+		auto standing = jobs_.find(each.second.job);
+		return standing == jobs_.end() || standing->second.unanswered == 0;
+	}));
+}
+
 void OfferBook::add(std::int64_t run, std::int64_t job, Moment now, Moment patience)
 {
 	offers_[run] = {job, now, now + stretched(patience, jobs_[job].unanswered)};

@@ -22,6 +22,7 @@ public:
 	void add(std::int64_t run, std::int64_t job, Moment now, Moment patience);
 	bool has(std::int64_t run) const { return offers_.contains(run); }
 	std::size_t size() const { return offers_.size(); }
+	std::size_t lively_size() const; // without those of quiet jobs, which must not take the place of others
 
 	// The job's workers live: one has picked a run, or is done with one.
 	void picked(std::int64_t run, std::int64_t job, Moment now);

@@ -15,6 +15,12 @@ using Messages = std::span<const nats::Connection::Heard>;
 
 constexpr const char *lock_patience = "200ms";
 
+// Whoever asks says where the answer goes. It must not reach the API of JetStream, with our rights.
+bool may_answer(const std::string &to)
+{
+	return !to.empty() && to.front() != '$';
+}
+
 std::optional<pg::Caught> do_all(Messages messages, Answers &answers)
 {
 	return pg::attempt("answering applications", [&] {
@@ -27,7 +33,7 @@ std::optional<pg::Caught> do_all(Messages messages, Answers &answers)
 			said.push_back(text.c_str());
 		for (auto &answered : catalog::answer_messages(said)) {
 			const auto &to = messages[(size_t) answered.number - 1].reply;
-			if (!to.empty())
+			if (may_answer(to))
 				answers.letters.push_back({.subject = to, .payload = pg::to_utf8(answered.reply)});
 			if (answered.kind != "refused")
 				answers.done.push_back(std::move(answered));
@@ -63,7 +69,7 @@ Answers answer(const std::vector<nats::Connection::Heard> &messages)
 		if (!trouble) {
 			std::move(one.letters.begin(), one.letters.end(), std::back_inserter(answers.letters));
 			std::move(one.done.begin(), one.done.end(), std::back_inserter(answers.done));
-		} else if (!message.reply.empty() && !is_passing(trouble->sqlstate)) {
+		} else if (may_answer(message.reply) && !is_passing(trouble->sqlstate)) {
 			answers.letters.push_back({.subject = message.reply, .payload = refusal(trouble->message)});
 		}
 	}

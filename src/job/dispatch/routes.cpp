@@ -82,7 +82,7 @@ void Routes::read()
 			way.inbox = inbox_of(job.server, job.owner);
 		});
 		if (failed) {
-			troubles_.emplace(key, core::Error{"HV000", failed->message, failed->detail, failed->hint});
+			troubles_.emplace(key, *failed);
 			continue;
 		}
 		auto old = before.find(key);
@@ -147,13 +147,14 @@ std::vector<int64> Routes::closed_jobs() const
 	return closed;
 }
 
-std::optional<core::Error> Routes::trouble() const
+std::optional<pg::Caught> Routes::trouble() const
 {
 	for (auto &[key, error] : troubles_)
 		return error;
 	for (auto &[key, way] : ways_)
 		if (way.condition.error && (!way.is_open() || way.condition.errors > way.outlived))
-			return way.condition.error;
+			return pg::Caught{way.condition.error->sqlstate, way.condition.error->message, way.condition.error->detail,
+							  way.condition.error->hint};
 	return std::nullopt;
 }
 

@@ -1,7 +1,7 @@
 // The ways to the applications that execute runs over NATS: a courier for each NATS server that jobs name.
 #pragma once
 #include "nats/courier.h"
-#include "pg/prelude.h"
+#include "pg/transaction.h"
 
 #include <functional>
 #include <map>
@@ -37,7 +37,7 @@ public:
 	Way *of_job(int64 job); // nullptr where there is none
 	void for_each(const std::function<void(Way &)> &f);
 	std::vector<int64> closed_jobs() const; // that can't be reached now
-	std::optional<core::Error> trouble() const;
+	std::optional<pg::Caught> trouble() const;
 
 	void stop() noexcept;
 
@@ -48,7 +48,7 @@ private:
 	int event_fd_;
 	std::map<Key, Way> ways_;
 	std::map<int64, Key> jobs_;
-	std::map<Key, core::Error> troubles_; // of servers that are not even tried
+	std::map<Key, pg::Caught> troubles_; // of servers that are not even tried
 };
 
 } // namespace pgbraid::job

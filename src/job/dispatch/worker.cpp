@@ -90,7 +90,7 @@ private:
 	bool shall_withdraw_ = true;
 	bool is_behind_ = false; // messages wait
 	Moment next_sweep_ = 0, next_telling_ = 0;
-	bool has_to_tell_ = false; // the scheduler of runs with a deadline
+	bool has_to_tell_ = false;			// the scheduler of runs with a deadline
 	std::optional<pg::Caught> failure_; // of this pass
 	std::string shown_;					// trouble
 };
@@ -205,7 +205,7 @@ std::vector<catalog::OfferedRun> Dispatcher::next_offers()
 	std::vector<int64> closed = routes_.closed_jobs(), quiet = book_.idle_quiet(), but = book_.quiet_jobs();
 	but.insert(but.end(), closed.begin(), closed.end());
 	std::erase_if(quiet, [&](int64 job) { return std::find(closed.begin(), closed.end(), job) != closed.end(); });
-	int64 most = Min(settings::job_dispatches() - (int64) book_.size(), most_offers);
+	int64 most = Min(settings::job_dispatches() - (int64) book_.lively_size(), most_offers);
 	if (quiet.empty() && (!may_have_more_ || most <= 0))
 		return {};
 	std::vector<catalog::OfferedRun> runs;
@@ -288,7 +288,7 @@ void Dispatcher::tell_scheduler()
 void Dispatcher::show_trouble()
 {
 	if (auto trouble = routes_.trouble(); trouble && !failure_)
-		failure_ = pg::Caught{trouble->sqlstate, trouble->message, trouble->detail, trouble->hint};
+		failure_ = trouble;
 	std::string message = failure_ ? failure_->message : "";
 	if (failure_ && (message != shown_ || self().trouble.happened_at == 0))
 		worker::set_trouble(self(), failure_->sqlstate.c_str(), message.c_str(), failure_->hint.c_str());
