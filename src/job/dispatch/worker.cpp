@@ -35,7 +35,8 @@ constexpr size_t most_messages = 500;		 // in one transaction
 constexpr int64 most_offers = 500;			 // in one statement
 constexpr Moment sweep_interval = 5'000'000; // for what nobody has told us of
 constexpr Moment tell_interval = 250'000;	 // of deadlines, to the scheduler
-constexpr long try_again_ms = 1000;
+constexpr Moment try_again = 1'000'000;
+constexpr Moment never = PG_INT64_MAX;
 
 Moment clock()
 {
@@ -89,7 +90,7 @@ private:
 	bool may_have_more_ = true; // runs to offer
 	bool shall_withdraw_ = true;
 	bool is_behind_ = false; // messages wait
-	Moment next_sweep_ = 0, next_telling_ = 0;
+	Moment next_sweep_ = 0, next_telling_ = 0, next_reading_ = never;
 	bool has_to_tell_ = false;			// the scheduler of runs with a deadline
 	std::optional<pg::Caught> failure_; // of this pass
 	std::string shown_;					// trouble
@@ -117,13 +118,14 @@ void Dispatcher::follow_changes()
 	is_nudged_ = is_new_ || nudged != nudged_;
 	nudged_ = nudged;
 	may_have_more_ = may_have_more_ || is_nudged_;
-	if (is_new_ || has_failed_ || touched != touched_ || Routes::servers_changed() ||
+	if (is_new_ || touched != touched_ || Routes::servers_changed() || clock() >= next_reading_ ||
 		settings_generation_ != pg::configuration_generation()) {
 		touched_ = touched;
 		settings_generation_ = pg::configuration_generation();
 		routes_.read();
 		shall_withdraw_ = may_have_more_ = true;
 	}
+	next_reading_ = has_failed_ ? Min(next_reading_, clock() + try_again) : never; // servers may be others by then
 	is_new_ = false;
 	routes_.look([this](int64 job) {
 		book_.forget(job);
@@ -322,7 +324,7 @@ void Dispatcher::pass()
 long Dispatcher::patience() const
 {
 	if (has_failed_)
-		return try_again_ms;
+		return (long) (try_again / 1000);
 	if (is_behind_ || webhooks_.is_behind() || pg_atomic_read_u32(&self().touched) != touched_ ||
 		pg_atomic_read_u32(&self().nudged) != nudged_ || Routes::servers_changed())
 		return 0;
