@@ -120,6 +120,7 @@ void Dispatcher::follow_changes()
 	may_have_more_ = may_have_more_ || is_nudged_;
 	if (is_new_ || touched != touched_ || Routes::servers_changed() || clock() >= next_reading_ ||
 		settings_generation_ != pg::configuration_generation()) {
+		next_reading_ = never;
 		touched_ = touched;
 		settings_generation_ = pg::configuration_generation();
 		routes_.read();
