@@ -88,6 +88,7 @@ private:
 	unsigned settings_generation_ = 0;
 	bool is_new_ = true, is_nudged_ = true, has_failed_ = false;
 	bool may_have_more_ = true; // runs to offer
+	bool has_lapsed_ = false;	// an offer, in this pass
 	bool shall_withdraw_ = true;
 	bool is_behind_ = false; // messages wait
 	Moment next_sweep_ = 0, next_telling_ = 0, next_reading_ = never;
@@ -208,8 +209,10 @@ std::vector<catalog::OfferedRun> Dispatcher::next_offers()
 	std::vector<int64> closed = routes_.closed_jobs(), quiet = book_.idle_quiet(), but = book_.quiet_jobs();
 	but.insert(but.end(), closed.begin(), closed.end());
 	std::erase_if(quiet, [&](int64 job) { return std::find(closed.begin(), closed.end(), job) != closed.end(); });
-	int64 most = Min(settings::job_dispatches() - (int64) book_.lively_size(), most_offers);
-	if (quiet.empty() && (!may_have_more_ || most <= 0))
+	int64 room = settings::job_dispatches() - (int64) book_.lively_size(), most = Min(room, most_offers);
+	// Many at a time, where there are many: what is on offer already is passed over by each search.
+	bool is_due = may_have_more_ && most > 0 && (is_nudged_ || has_lapsed_ || 2 * room >= settings::job_dispatches());
+	if (quiet.empty() && !is_due)
 		return {};
 	std::vector<catalog::OfferedRun> runs;
 	bool done = check(pg::attempt("offering runs", [&] {
@@ -222,7 +225,7 @@ std::vector<catalog::OfferedRun> Dispatcher::next_offers()
 		for (int64 job : quiet)
 			if (std::none_of(runs.begin(), runs.end(), [job](const auto &run) { return run.job == job; }))
 				book_.forget(job); // nothing of it is waiting
-		if (may_have_more_ && most > 0) {
+		if (is_due) {
 			auto more = catalog::offer_runs(book_.runs(), but, most);
 			may_have_more_ = (int64) more.size() == most;
 			runs.insert(runs.end(), more.begin(), more.end());
@@ -239,7 +242,8 @@ void Dispatcher::offer()
 {
 	auto before = book_.size();
 	book_.lapse(clock());
-	may_have_more_ = may_have_more_ || book_.size() < before;
+	has_lapsed_ = book_.size() < before;
+	may_have_more_ = may_have_more_ || has_lapsed_;
 	send(next_offers());
 }
 
