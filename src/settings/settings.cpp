@@ -69,7 +69,7 @@ const Integer integers[] = {
 
 void define()
 {
-	DefineCustomStringVariable("pgbraid.nats_url", "Sets the NATS servers of flows that name no server.",
+	DefineCustomStringVariable("pgbraid.nats_url", "Sets the NATS servers of flows and jobs that name no server.",
 							   "A list of nats:// or tls:// URLs, separated by commas.", &nats_url_setting,
 							   "nats://127.0.0.1:4222", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
 	DefineCustomBoolVariable(
