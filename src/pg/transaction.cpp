@@ -3,12 +3,26 @@
 extern "C" {
 #include "access/xact.h"
 #include "executor/spi.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
 #include "pgstat.h"
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 }
 
 namespace pgbraid::pg::detail {
+
+// A lock timeout reaches the process as SIGINT, which workers ignore otherwise.
+static bool is_lock_wait_limited = false;
+
+static void end_limit_of_lock_wait()
+{
+	if (!std::exchange(is_lock_wait_limited, false))
+		return;
+	pqsignal(SIGINT, SIG_IGN);
+	QueryCancelPending = false;
+}
 
 void start_transaction(const char *activity)
 {
@@ -30,6 +44,7 @@ void commit()
 {
 	// An error of the commit itself must not be copied into a context that SPI_finish has deleted.
 	MemoryContextSwitchTo(TopMemoryContext);
+	end_limit_of_lock_wait();
 	call([] {
 		SPI_finish();
 		PopActiveSnapshot();
@@ -42,6 +57,7 @@ void commit()
 // An error here is one of PostgreSQL itself, and ends the process.
 void abort() noexcept
 {
+	end_limit_of_lock_wait();
 	error_context_stack = nullptr;
 	MemoryContextSwitchTo(TopMemoryContext);
 	AbortCurrentTransaction();
@@ -67,5 +83,7 @@ void pgbraid::pg::limit_lock_wait(const char *timeout)
 {
 	call([&] {
 		(void) set_config_option("lock_timeout", timeout, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+		detail::is_lock_wait_limited = true;
+		pqsignal(SIGINT, StatementCancelHandler);
 	});
 }

@@ -35,8 +35,8 @@ sub subscribe
 
 sub publish
 {
-	my ($self, $subject, $payload) = @_;
-	$self->{socket}->print("PUB $subject " . length($payload) . "\r\n$payload\r\n");
+	my ($self, $subject, $payload, $reply) = @_;
+	$self->{socket}->print("PUB $subject " . ($reply ? "$reply " : '') . length($payload) . "\r\n$payload\r\n");
 	return;
 }
 

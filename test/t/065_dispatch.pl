@@ -4,6 +4,7 @@ use warnings;
 
 use Braid;
 use IPC::Run;
+use JSON::PP ();
 use NatsClient;
 use NatsServer;
 use PostgreSQL::Test::Utils;
@@ -121,6 +122,21 @@ my $told = $client->next_message("$inbox.cancel");
 is("$told->{json}{run} $told->{json}{token}", "$mine->{run} $mine->{token}", 'who executes a run that is cancelled is told');
 like($client->ask($inbox, { %$mine, type => 'heartbeat' })->{reason}, qr/^the run is cancelled/, 'at the next heartbeat too');
 ok(!$client->ask($inbox, { %$mine, type => 'succeeded' })->{ok}, 'and has come too late to succeed');
+
+# Somebody's transaction has a run: what is said of it is answered later, what is said of others at once.
+run_job('talk') for 1, 2;
+($mine) = pick('talk');
+my ($free) = pick('talk');
+my ($in, $out) = ('', '');
+my $locker = IPC::Run::start([ 'psql', '-XAtq', '-d', $braid->node->connstr('postgres') ], '<', \$in, '>', \$out, '2>&1');
+$in = "BEGIN; SELECT 'locked' FROM pgbraid.job_runs WHERE id = $mine->{run} FOR UPDATE;\n";
+$locker->pump until $out =~ /locked/;
+$client->publish($inbox, JSON::PP::encode_json({ %$mine, type => 'log', line => 'x' }), "$client->{inbox}.held");
+ok($client->ask($inbox, { %$free, type => 'succeeded' })->{ok}, 'a run that is locked holds up no others');
+ok(!$client->next_message("$client->{inbox}.held", 0), 'what is said of it is not answered');
+$in = "ROLLBACK;\n";
+$locker->finish;
+ok($client->ask($inbox, { %$mine, type => 'succeeded' })->{ok}, 'until the lock is gone');
 
 # Silent workers, and slow ones.
 $braid->sql(q{SELECT pgjob_create('silent', NULL, subject => 'jobs.silent', retry_delay => '0', options => '{"lease": "1 s"}')});
