@@ -7,10 +7,7 @@ CREATE SCHEMA pgbraid;
 COMMENT ON SCHEMA pgbraid IS 'tables, views and internal functions of the extension pgbraid';
 
 CREATE FUNCTION pgbraid.here() RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-RETURN (SELECT system_identifier FROM pg_control_system()) || '/' ||
-       (SELECT oid FROM pg_database WHERE datname = current_database());
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'pgbraid_here';
 COMMENT ON FUNCTION pgbraid.here() IS
 	'names this database among all: system identifier of the cluster and oid of the database';
 

@@ -138,7 +138,7 @@ COMMENT ON COLUMN pgbraid.job_runs.run_at IS 'not before this';
 COMMENT ON COLUMN pgbraid.job_runs.payload IS 'given to whoever executes it';
 COMMENT ON COLUMN pgbraid.job_runs.idempotency_key IS 'asked for with that key, which makes a run once';
 COMMENT ON COLUMN pgbraid.job_runs.token IS 'who has picked it up presents this; another one is too late';
-COMMENT ON COLUMN pgbraid.job_runs.liveness IS 'how it is known that its worker lives: lock (an advisory lock of its session) or lease (lease_until)';
+COMMENT ON COLUMN pgbraid.job_runs.liveness IS 'how it is known that its worker lives: lock (an advisory lock of its session), lease (until lease_until), transaction or executor (the registry of workers)';
 COMMENT ON COLUMN pgbraid.job_runs.worker IS 'who has picked it up';
 COMMENT ON COLUMN pgbraid.job_runs.pid IS 'backend that has picked it up';
 COMMENT ON COLUMN pgbraid.job_runs.pickups IS 'how often it was picked up';
@@ -178,6 +178,7 @@ COMMENT ON COLUMN pgbraid.job_changes.id IS 'number of the change';
 COMMENT ON COLUMN pgbraid.job_changes.job IS 'number of the job; it may be gone';
 
 SELECT pg_extension_config_dump('pgbraid.jobs', '');
+SELECT pg_extension_config_dump('pgbraid.jobs_id_seq', '');
 
 -- Schedules.
 
@@ -354,6 +355,7 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.check_job() IS 'raises an error for a job that can''t work, or that its writer may not have';
 CREATE TRIGGER check_job BEFORE INSERT OR UPDATE ON pgbraid.jobs FOR EACH ROW EXECUTE FUNCTION pgbraid.check_job();
+COMMENT ON TRIGGER check_job ON pgbraid.jobs IS 'judges what is written';
 
 CREATE FUNCTION pgbraid.job_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'pgbraid_job_changed';
@@ -390,7 +392,9 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.job_written() IS 'keeps what belongs to a job in step with it';
 CREATE TRIGGER job_written AFTER INSERT OR UPDATE OR DELETE ON pgbraid.jobs FOR EACH ROW EXECUTE FUNCTION pgbraid.job_written();
+COMMENT ON TRIGGER job_written ON pgbraid.jobs IS 'keeps what belongs to a job in step with it';
 CREATE TRIGGER job_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgbraid.jobs FOR EACH STATEMENT EXECUTE FUNCTION pgbraid.job_changed();
+COMMENT ON TRIGGER job_changed ON pgbraid.jobs IS 'wakes the scheduler at commit';
 
 CREATE FUNCTION pgbraid.set_dependencies(written pgbraid.jobs) RETURNS void
 LANGUAGE plpgsql

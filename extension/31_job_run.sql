@@ -2,9 +2,10 @@
 
 CREATE FUNCTION pgbraid.run_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'pgbraid_run_changed';
-COMMENT ON FUNCTION pgbraid.run_changed() IS 'wakes, at commit, who waits for a run in that state';
+COMMENT ON FUNCTION pgbraid.run_changed() IS 'wakes, at commit, who waits for a run in that state, interrupts who executes one that is to be cancelled, and calls run_ended where the end of one leads to something';
 CREATE TRIGGER run_changed AFTER INSERT OR UPDATE OF state, cancel_requested ON pgbraid.job_runs
 	FOR EACH ROW EXECUTE FUNCTION pgbraid.run_changed();
+COMMENT ON TRIGGER run_changed ON pgbraid.job_runs IS 'wakes who waits for it, and does what its end leads to';
 
 CREATE FUNCTION pgbraid.must_wait(job pgbraid.jobs) RETURNS boolean
 LANGUAGE sql STABLE
@@ -18,7 +19,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	number bigint := nextval(pg_get_serial_sequence('pgbraid.job_runs', 'id'));
+	number bigint := nextval('pgbraid.job_runs_id_seq');
 	at timestamptz := clock_timestamp();
 	begins timestamptz := coalesce(add_run.run_at, at);
 	is_limited boolean := pgbraid.must_wait(job);
@@ -155,50 +156,34 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.start_followers(pgbraid.job_runs) IS 'runs the jobs that come after the one whose run has ended, once all that they come after have';
 
-CREATE FUNCTION pgbraid.run_ended() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER
+-- Called by the trigger run_changed, as the owner of the extension.
+CREATE FUNCTION pgbraid.run_ended(run bigint) RETURNS void
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	ended pgbraid.job_runs;
 	mine pgbraid.jobs;
 	begins timestamptz;
 BEGIN
-	SELECT j.* INTO mine FROM pgbraid.jobs j WHERE j.id = NEW.job;
+	SELECT r.* INTO ended FROM pgbraid.job_runs r WHERE r.id = run_ended.run;
+	SELECT j.* INTO mine FROM pgbraid.jobs j WHERE j.id = ended.job;
 	IF mine.id IS NULL THEN
-		RETURN NULL;
+		RETURN;
 	END IF;
-	IF pgbraid.may_retry(mine, NEW) THEN
-		begins := clock_timestamp() + CASE WHEN NEW.state = 'lost' THEN interval '0' ELSE pgbraid.retry_delay(mine, NEW.attempt) END;
+	IF pgbraid.may_retry(mine, ended) THEN
+		begins := clock_timestamp() + CASE WHEN ended.state = 'lost' THEN interval '0' ELSE pgbraid.retry_delay(mine, ended.attempt) END;
 		INSERT INTO pgbraid.job_runs (job, due_at, attempt, serial, origin, state, handler, limited, priority, run_at, payload)
-		VALUES (NEW.job, NEW.due_at, NEW.attempt + 1, NEW.serial, NEW.origin, 'waiting', mine.handler, NEW.limited, NEW.priority,
-			begins, NEW.payload)
+		VALUES (ended.job, ended.due_at, ended.attempt + 1, ended.serial, ended.origin, 'waiting', mine.handler, ended.limited,
+			ended.priority, begins, ended.payload)
 		ON CONFLICT DO NOTHING;
-		RETURN NULL;
+		RETURN;
 	END IF;
-	PERFORM pgbraid.count_outcome(mine, NEW);
-	PERFORM pgbraid.start_followers(NEW);
-	RETURN NULL;
+	PERFORM pgbraid.count_outcome(mine, ended);
+	PERFORM pgbraid.start_followers(ended);
 END;
 $$;
-COMMENT ON FUNCTION pgbraid.run_ended() IS 'what the end of a run leads to';
-
-CREATE FUNCTION pgbraid.is_awaited(job bigint) RETURNS boolean
-LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN	-- in SQL it would be planned again for each run
-	RETURN EXISTS (SELECT FROM pgbraid.job_dependencies d WHERE d.upstream = is_awaited.job)
-	    OR EXISTS (SELECT FROM pgbraid.job_progress p WHERE p.job = is_awaited.job AND p.failures > 0);
-END;
-$$;
-COMMENT ON FUNCTION pgbraid.is_awaited(bigint) IS 'a run of the job that succeeds leads to something';
-
-CREATE TRIGGER run_failed AFTER UPDATE OF state ON pgbraid.job_runs FOR EACH ROW
-	WHEN (OLD.state IN ('waiting', 'ready', 'running') AND NEW.state IN ('failed', 'lost', 'expired', 'cancelled'))
-	EXECUTE FUNCTION pgbraid.run_ended();
-CREATE TRIGGER run_succeeded AFTER UPDATE OF state ON pgbraid.job_runs FOR EACH ROW
-	WHEN (OLD.state = 'running' AND NEW.state = 'succeeded' AND pgbraid.is_awaited(NEW.job))
-	EXECUTE FUNCTION pgbraid.run_ended();
+COMMENT ON FUNCTION pgbraid.run_ended(bigint) IS 'what the end of a run leads to';
 
 -- Work that an application does.
 
@@ -376,11 +361,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.pgjob_complete(bigint, uuid, text, text) IS
 	'ends a run, as failed if there is an error; in a transaction with its effects, both are there or neither. An error if it is too late';
 
-CREATE FUNCTION pgbraid.interrupt_executor(run bigint) RETURNS boolean
-LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'pgbraid_interrupt_executor';
-COMMENT ON FUNCTION pgbraid.interrupt_executor(bigint) IS 'cancels what an executor does for that run; false if none does';
-
--- An executor learns of it by a signal, and notes the end itself, since what it does is undone first.
+-- An executor learns of it by a signal (from the trigger run_changed), and notes the end itself, since what it does is undone first.
 CREATE FUNCTION pgbraid.cancel_run(run bigint, reason text) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -394,9 +375,6 @@ BEGIN
 	       finished_at = CASE WHEN r.state = 'running' AND r.handler = 'sql' THEN NULL ELSE clock_timestamp() END,
 	       deadline_at = NULL, lease_until = NULL
 	 WHERE r.id = cancel_run.run AND r.state IN ('waiting', 'ready', 'running') RETURNING r.state INTO state;
-	IF state = 'running' THEN
-		PERFORM pgbraid.interrupt_executor(run);
-	END IF;
 	RETURN state IS NOT NULL;
 END;
 $$;

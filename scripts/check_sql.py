@@ -8,7 +8,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CREATE = re.compile(r"^CREATE (FUNCTION|PROCEDURE|TABLE|VIEW|SCHEMA|TYPE|TRIGGER|FOREIGN DATA WRAPPER) ([\w.@]+)", re.M)
 COMMENT = re.compile(r"^COMMENT ON (FUNCTION|PROCEDURE|TABLE|VIEW|SCHEMA|TYPE|TRIGGER|FOREIGN DATA WRAPPER) ([\w.@]+)", re.M)
 COLUMN_COMMENT = re.compile(r"^COMMENT ON COLUMN ([\w.@]+)\.(\w+) IS", re.M)
-TABLE = re.compile(r"^CREATE TABLE ([\w.@]+) \((.*?)^\);", re.M | re.S)
+TABLE = re.compile(r"^CREATE TABLE ([\w.@]+) \((.*?)^\)[^;\n]*;", re.M | re.S)
 COLUMN = re.compile(r"^\t(?!PRIMARY|UNIQUE|CHECK|FOREIGN|CONSTRAINT|EXCLUDE)\"?(\w+)\"? \w", re.M)
 FORBIDDEN = re.compile(r"\b(CREATE OR REPLACE|CREATE [A-Z ]+ IF NOT EXISTS)\b")
 

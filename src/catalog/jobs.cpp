@@ -124,25 +124,35 @@ constinit Statement update_overdue{
 	"                 WHERE o.state IN ('ready', 'running') AND least(o.deadline_at, o.lease_until) <= $1 "
 	"                 ORDER BY least(o.deadline_at, o.lease_until) LIMIT 1000 FOR UPDATE SKIP LOCKED)"};
 
-// The effect of a command in a transaction is gone with its executor, so that it can be executed as if for the first
-// time; a few times, since it may be what ends its executors. Who ends a run holds its row until the lock is free.
+// Who ends a run holds its row until the lock is free.
 constinit Statement update_orphans{
 	"WITH free AS MATERIALIZED ("
-	"    SELECT r.id FROM pgbraid.job_runs r "
-	"     WHERE r.state = 'running' AND r.liveness IN ('lock', 'transaction') "
+	"    SELECT r.id FROM pgbraid.job_runs r WHERE r.state = 'running' AND r.liveness = 'lock' "
 	"       AND pg_try_advisory_xact_lock('pgbraid.job_runs'::regclass::oid::integer, (r.id & 2147483647)::integer)), "
 	"orphan AS MATERIALIZED ("
-	"    SELECT r.id, r.liveness = 'transaction' AND r.pickups < 3 AND NOT r.cancel_requested AS again "
-	"      FROM pgbraid.job_runs r JOIN free ON free.id = r.id "
-	"     WHERE r.state = 'running' AND r.liveness IN ('lock', 'transaction') FOR UPDATE OF r SKIP LOCKED) "
+	"    SELECT r.id FROM pgbraid.job_runs r JOIN free ON free.id = r.id "
+	"     WHERE r.state = 'running' AND r.liveness = 'lock' FOR UPDATE OF r SKIP LOCKED) "
 	"UPDATE pgbraid.job_runs r "
-	"   SET state = CASE WHEN orphan.again THEN 'ready' WHEN r.cancel_requested THEN 'cancelled' ELSE 'lost' END, "
-	"       reason = 'its worker is gone', token = NULL, deadline_at = NULL, "
-	"       finished_at = CASE WHEN NOT orphan.again THEN clock_timestamp() END "
+	"   SET state = 'lost', reason = 'its worker is gone', token = NULL, deadline_at = NULL, finished_at = clock_timestamp() "
 	"  FROM orphan WHERE r.id = orphan.id"};
 
+constinit Statement select_executed{
+	"SELECT r.id FROM pgbraid.job_runs r WHERE r.state = 'running' AND r.liveness IN ('transaction', 'executor')"};
+
+// The effect of a command in a transaction is gone with its executor, so that it can be executed as if for the first
+// time; a few times, since it may be what ends its executors.
+constinit Statement update_abandoned{
+	"WITH abandoned AS MATERIALIZED ("
+	"    SELECT r.id, r.liveness = 'transaction' AND r.pickups < 3 AND NOT r.cancel_requested AS again "
+	"      FROM pgbraid.job_runs r "
+	"     WHERE r.id = ANY ($1) AND r.state = 'running' AND r.liveness IN ('transaction', 'executor') FOR UPDATE SKIP LOCKED) "
+	"UPDATE pgbraid.job_runs r "
+	"   SET state = CASE WHEN a.again THEN 'ready' WHEN r.cancel_requested THEN 'cancelled' ELSE 'lost' END, "
+	"       reason = 'its worker is gone', token = NULL, finished_at = CASE WHEN NOT a.again THEN clock_timestamp() END "
+	"  FROM abandoned a WHERE r.id = a.id"};
+
 constinit Statement select_held{"SELECT EXISTS (SELECT FROM pgbraid.job_runs r WHERE r.state = 'running' AND "
-								"r.liveness IN ('lock', 'transaction'))"};
+								"r.liveness <> 'lease')"};
 
 constinit Statement select_next_moment{
 	"SELECT least((SELECT min(r.run_at) FROM pgbraid.job_runs r WHERE r.state = 'waiting' AND r.run_at > $1), "
@@ -281,6 +291,18 @@ uint64 end_overdue(TimestampTz now)
 uint64 end_orphans()
 {
 	return update_orphans.execute();
+}
+
+std::vector<int64> read_executed()
+{
+	std::vector<int64> runs;
+	select_executed.each({}, [&](const Row &row) { runs.push_back(row.bigint(1)); });
+	return runs;
+}
+
+uint64 end_abandoned(std::span<const int64> runs)
+{
+	return update_abandoned.execute({bigints(runs)});
 }
 
 bool has_held_runs()

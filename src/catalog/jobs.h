@@ -84,7 +84,11 @@ void make_ready(std::span<const int64> runs);
 uint64 end_overdue(TimestampTz now);
 // Runs whose worker held a lock that is free now. How many.
 uint64 end_orphans();
-// True if there are runs whose workers hold locks.
+// Runs that an executor has taken, as far as their rows say.
+std::vector<int64> read_executed();
+// Ends those of them that no executor has, or has them executed again.
+uint64 end_abandoned(std::span<const int64> runs);
+// True if there are runs whose workers may go without a word.
 bool has_held_runs();
 
 // When something is to be done next; 0: never.

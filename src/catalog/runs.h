@@ -7,6 +7,7 @@ extern "C" {
 #include "utils/uuid.h"
 }
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,21 +18,24 @@ struct Setting {
 	std::string name, value;
 };
 
-// A run that is now ours, with what there is to know of its job.
-struct ClaimedRun {
-	int64 id, job_id;
-	pg_uuid_t token;
+// What a job wants to be done.
+struct Work {
 	std::string job, command;
-	Oid run_as;
-	bool role_exists, is_permitted; // the job's owner may act as that role
-	std::optional<std::string> payload;
-	int attempt;
-	TimestampTz due_at;
+	Oid owner, run_as;
 	int64 timeout;		  // microseconds; 0: none
 	std::string database; // "": this one
 	bool in_transaction;  // its effects and its completion commit together
-	std::vector<Setting> role_settings,
-		settings; // of ALTER ROLE and ALTER DATABASE, the more specific later; of the job
+	std::vector<Setting> settings;
+};
+
+// A run that is now ours.
+struct ClaimedRun {
+	int64 id;
+	pg_uuid_t token;
+	std::shared_ptr<const Work> work;
+	std::optional<std::string> payload;
+	int attempt;
+	TimestampTz due_at;
 };
 
 // The run that comes first of those that are ready for an executor. Its token is new.
@@ -49,5 +53,7 @@ struct RunEnd {
 bool complete_run(const ClaimedRun &run, const RunEnd &end);
 // The same for one that failed; cancelled, if somebody asked for that.
 bool fail_run(const ClaimedRun &run, const RunEnd &end);
+// It was not begun, for that reason: waits for a second.
+void put_off(const ClaimedRun &run, const char *reason);
 
 } // namespace pgbraid::catalog

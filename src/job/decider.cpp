@@ -12,16 +12,14 @@ using core::job::Overlap;
 
 namespace {
 
-constexpr const char *lock_wait = "200ms"; // longer, and the other jobs would be late
-constexpr size_t most_at_once = 2000;
+constexpr size_t most_at_once = 250; // the first ones are executed while the next ones are written
 
 } // namespace
 
 Trouble Decider::take_changes()
 {
 	std::set<int64> changed;
-	auto trouble = pg::attempt("reading pgbraid.jobs", [&] {
-		pg::limit_lock_wait(lock_wait);
+	auto trouble = pg::attempt("reading pgbraid.jobs", lock_wait, [&] {
 		for (int64 id : catalog::take_job_changes())
 			changed.insert(id);
 		changed.insert(stale_.begin(), stale_.end());
@@ -62,10 +60,7 @@ Trouble Decider::decide(Instant now, bool &more)
 	more = taken.size() >= most_at_once;
 	if (taken.empty())
 		return std::nullopt;
-	auto trouble = pg::attempt("deciding what is due", [&] {
-		pg::limit_lock_wait(lock_wait);
-		write(taken, now);
-	});
+	auto trouble = pg::attempt("deciding what is due", lock_wait, [&] { write(taken, now); });
 	if (trouble)
 		for (const Occurrence &occurrence : taken)
 			stale_.insert(occurrence.job);

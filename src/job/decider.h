@@ -11,6 +11,9 @@
 
 namespace pgbraid::job {
 
+// How long a transaction of the scheduler waits for a lock: while it waits, all jobs are late.
+constexpr const char *lock_wait = "200ms";
+
 // What comes back where a transaction failed; it has been undone, and the next call tries again.
 using Trouble = std::optional<pg::Caught>;
 

@@ -33,10 +33,10 @@ LOCKTAG tag_of(Oid class_id, int64 run)
 	return tag;
 }
 
-bool acquire(Oid class_id, int64 run, bool dont_wait)
+bool acquire(Oid class_id, int64 run)
 {
 	LOCKTAG tag = tag_of(class_id, run);
-	return LockAcquire(&tag, ExclusiveLock, true, dont_wait) != LOCKACQUIRE_NOT_AVAIL;
+	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 // What this backend holds for who calls pgjob_claim in it. A lock of a session outlives the transaction that took it,
@@ -121,26 +121,13 @@ std::string hold(int64 run, const std::string &worker)
 {
 	Claims &mine = my_claims();
 	Oid class_id = run_class();
-	if (is_shared_with(worker) || !pg::call([&] { return acquire(class_id, run, true); }))
+	if (is_shared_with(worker) || !pg::call([&] { return acquire(class_id, run); }))
 		return "lease";
 	mine.held.push_back({run, class_id, GetCurrentSubTransactionId(), false});
 	return "lock";
 }
 
 } // namespace
-
-void lock_run(Oid class_id, int64 run)
-{
-	pg::call([&] { (void) acquire(class_id, run, false); });
-}
-
-void unlock_run(Oid class_id, int64 run)
-{
-	pg::call([&] {
-		LOCKTAG tag = tag_of(class_id, run);
-		(void) LockRelease(&tag, ExclusiveLock, true);
-	});
-}
 
 Oid run_class()
 {

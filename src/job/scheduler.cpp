@@ -71,7 +71,7 @@ void Scheduler::follow_jobs()
 	if (!is_new_ && touched == touched_ && !decider_.has_stale_jobs())
 		return;
 	bool has_jobs = false;
-	if (!note(pg::attempt("looking for jobs", [&] {
+	if (!note(pg::attempt("looking for jobs", lock_wait, [&] {
 			has_jobs = catalog::has_jobs();
 			has_commands_ = has_jobs && catalog::has_commands();
 			has_dispatched_ = has_jobs && catalog::has_dispatched_jobs();
@@ -105,19 +105,29 @@ void Scheduler::decide()
 	}
 }
 
+// An executor says what it has taken before the row does; so the rows are read first.
+void end_abandoned()
+{
+	std::vector<int64> abandoned = catalog::read_executed();
+	std::erase_if(abandoned, [](int64 run) { return worker::is_executed(MyDatabaseId, run); });
+	if (!abandoned.empty())
+		catalog::end_abandoned(abandoned);
+}
+
 void Scheduler::look_after_runs()
 {
 	uint32 nudged = pg_atomic_read_u32(&self().nudged);
 	bool is_nudged = nudged != nudged_;
-	bool is_sweep_due = is_nudged || (has_held_runs_ && now_ >= next_sweep_);
+	bool is_sweep_due = is_nudged || next_sweep_ == 0 || (has_held_runs_ && now_ >= next_sweep_);
 	if (!has_changed_ && !is_sweep_due && now_ < next_moment_)
 		return;
 	int64 ready = 0;
-	bool done = note(pg::attempt("looking after runs", [&] {
-		pg::limit_lock_wait("200ms");
+	bool done = note(pg::attempt("looking after runs", lock_wait, [&] {
 		catalog::end_overdue(now_);
-		if (is_sweep_due || is_new_)
+		if (is_sweep_due) {
 			catalog::end_orphans();
+			end_abandoned();
+		}
 		promote_waiting(now_);
 		TimestampTz next = catalog::next_moment(now_);
 		next_moment_ = next == 0 ? never : next;
@@ -138,8 +148,7 @@ void Scheduler::delete_old_runs()
 	if (now_ < next_retention_)
 		return;
 	bool more = true;
-	while (more && note(pg::attempt("deleting old runs", [&] {
-			   pg::limit_lock_wait("200ms");
+	while (more && note(pg::attempt("deleting old runs", lock_wait, [&] {
 			   more = catalog::delete_old_runs(retained_job_, retained_run_);
 		   })))
 		pg::check_interrupts();

@@ -8,14 +8,17 @@ extern "C" {
 #include "catalog/pg_database.h"
 #include "catalog/pg_publication.h"
 #include "nodes/nodeFuncs.h"
+#include "postmaster/bgworker.h"
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
 #include "replication/syncrep.h"
 #include "replication/walsender_private.h"
 #include "storage/latch.h"
+#include "storage/shm_mq.h"
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
+#include "tcop/pquery.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
@@ -146,6 +149,26 @@ inline bool walk_expression(Node *node, bool (*walker)(Node *, void *), void *co
 	return expression_tree_walker(node, walker, context);
 #else
 	return expression_tree_walker(node, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)), context);
+#endif
+}
+
+// As a statement that a client has sent.
+inline void run_portal(Portal portal, DestReceiver *destination, QueryCompletion *completion)
+{
+#if PG_VERSION_NUM >= 180000
+	(void) PortalRun(portal, FETCH_ALL, true, destination, destination, completion);
+#else
+	(void) PortalRun(portal, FETCH_ALL, true, true, destination, destination, completion);
+#endif
+}
+
+// Before PostgreSQL 17 the role must have the right to log in.
+inline void connect_as(Oid database, Oid role)
+{
+#ifdef BGWORKER_BYPASS_ROLELOGINCHECK
+	BackgroundWorkerInitializeConnectionByOid(database, role, BGWORKER_BYPASS_ROLELOGINCHECK);
+#else
+	BackgroundWorkerInitializeConnectionByOid(database, role, 0);
 #endif
 }
 

@@ -217,7 +217,8 @@ uint64 Statement::execute(std::initializer_list<Parameter> parameters)
 	return call([&] {
 		Arguments given(parameters);
 		if (plan_ == nullptr) {
-			SPIPlanPtr plan = SPI_prepare(sql_, given.count, given.types);
+			// Planned once: its tables differ in size, not in what is looked for in them.
+			SPIPlanPtr plan = SPI_prepare_cursor(sql_, given.count, given.types, CURSOR_OPT_GENERIC_PLAN);
 			if (plan == nullptr || SPI_keepplan(plan) != 0)
 				elog(ERROR, "could not prepare \"%s\": %s", sql_, SPI_result_code_string(SPI_result));
 			plan_ = plan;

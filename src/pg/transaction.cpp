@@ -3,7 +3,6 @@
 extern "C" {
 #include "access/xact.h"
 #include "executor/spi.h"
-#include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
@@ -12,17 +11,6 @@ extern "C" {
 }
 
 namespace pgbraid::pg::detail {
-
-// A lock timeout reaches the process as SIGINT, which workers ignore otherwise.
-static bool is_lock_wait_limited = false;
-
-static void end_limit_of_lock_wait()
-{
-	if (!std::exchange(is_lock_wait_limited, false))
-		return;
-	pqsignal(SIGINT, SIG_IGN);
-	QueryCancelPending = false;
-}
 
 void start_transaction(const char *activity)
 {
@@ -44,7 +32,6 @@ void commit()
 {
 	// An error of the commit itself must not be copied into a context that SPI_finish has deleted.
 	MemoryContextSwitchTo(TopMemoryContext);
-	end_limit_of_lock_wait();
 	call([] {
 		SPI_finish();
 		PopActiveSnapshot();
@@ -57,7 +44,6 @@ void commit()
 // An error here is one of PostgreSQL itself, and ends the process.
 void abort() noexcept
 {
-	end_limit_of_lock_wait();
 	error_context_stack = nullptr;
 	MemoryContextSwitchTo(TopMemoryContext);
 	AbortCurrentTransaction();
@@ -79,11 +65,35 @@ Caught copy(const Failure &failure)
 
 } // namespace pgbraid::pg::detail
 
-void pgbraid::pg::limit_lock_wait(const char *timeout)
+std::string pgbraid::pg::told(const Caught &error)
+{
+	std::string said = error.message;
+	if (!error.detail.empty())
+		said += "\nDETAIL: " + error.detail;
+	if (!error.hint.empty())
+		said += "\nHINT: " + error.hint;
+	return said;
+}
+
+namespace pgbraid::pg::detail {
+
+void limit_lock_wait(const char *timeout)
 {
 	call([&] {
 		(void) set_config_option("lock_timeout", timeout, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-		detail::is_lock_wait_limited = true;
-		pqsignal(SIGINT, StatementCancelHandler);
 	});
 }
+
+// A timeout is a SIGINT to ourselves, which workers ignore otherwise.
+void begin_to_listen_to_timeouts()
+{
+	pqsignal(SIGINT, StatementCancelHandler);
+}
+
+void end_listening_to_timeouts()
+{
+	pqsignal(SIGINT, SIG_IGN);
+	QueryCancelPending = false;
+}
+
+} // namespace pgbraid::pg::detail

@@ -12,6 +12,7 @@ namespace pgbraid::pg {
 struct Caught {
 	std::string sqlstate, message, detail, hint;
 };
+std::string told(const Caught &error); // in several lines
 
 namespace detail {
 void start_transaction(const char *activity);
@@ -57,7 +58,23 @@ std::optional<Caught> attempt(const char *activity, F &&f)
 	return found;
 }
 
-// For the transaction that is open: how long it waits for a lock that somebody has.
+namespace detail {
 void limit_lock_wait(const char *timeout);
+void begin_to_listen_to_timeouts();
+void end_listening_to_timeouts();
+} // namespace detail
+
+// The same for who has other things to do than to wait for a lock: longer than `timeout`, and it fails with 55P03.
+template <typename F>
+std::optional<Caught> attempt(const char *activity, const char *lock_timeout, F &&f)
+{
+	detail::begin_to_listen_to_timeouts();
+	auto trouble = attempt(activity, [&] {
+		detail::limit_lock_wait(lock_timeout);
+		f();
+	});
+	detail::end_listening_to_timeouts();
+	return trouble;
+}
 
 } // namespace pgbraid::pg

@@ -52,6 +52,11 @@ bool Waiter::wait(long timeout_ms)
 void check_interrupts()
 {
 	CHECK_FOR_INTERRUPTS();
+	reload_if_pending();
+}
+
+void reload_if_pending()
+{
 	if (ConfigReloadPending) {
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);

@@ -22,6 +22,9 @@ private:
 	int fd_;
 };
 
+// The reload of the configuration, if one is pending.
+void reload_if_pending();
+
 // CHECK_FOR_INTERRUPTS, and the reload of the configuration if one is pending.
 void check_interrupts();
 

@@ -65,10 +65,12 @@ void at_utility(PlannedStmt *statement, const char *query, bool read_only, Proce
 				ParamListInfo parameters, QueryEnvironment *environment, DestReceiver *destination,
 				QueryCompletion *completion)
 {
+	// Looked at before: a statement that commits, VACUUM say, may free what it is part of.
+	auto *transaction = reinterpret_cast<TransactionStmt *>(statement->utilityStmt);
+	bool commits_prepared = IsA(transaction, TransactionStmt) && transaction->kind == TRANS_STMT_COMMIT_PREPARED;
 	(next_utility ? next_utility : standard_ProcessUtility)(statement, query, read_only, context, parameters,
 															environment, destination, completion);
-	auto *transaction = reinterpret_cast<TransactionStmt *>(statement->utilityStmt);
-	if (IsA(transaction, TransactionStmt) && transaction->kind == TRANS_STMT_COMMIT_PREPARED) {
+	if (commits_prepared) {
 		touch(MyDatabaseId);
 		(void) touch_scheduler(MyDatabaseId);
 		nudge_scheduler(MyDatabaseId);

@@ -81,7 +81,8 @@ void detach(int code, Datum)
 		Lock lock(Lock::exclusive);
 		entry.pid = 0;
 		entry.latch = nullptr;
-		entry.run = 0;
+		entry.run = entry.next_run = 0;
+		entry.next_cancelled = false;
 		entry.stop_requested = false;
 		pg_atomic_write_u32(&entry.wants_wake, 0);
 		if (code == 0 && retiring && pg_atomic_read_u32(&entry.touched) == touched_at_retirement) {
@@ -168,6 +169,7 @@ void pin_settings()
 		{"transaction_timeout", "0"},
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_isolation", "read committed"},
+		{"jit", "off"}, // compiling what we run takes longer than running it
 	};
 	for (const auto &setting : pinned)
 		if (GetConfigOption(setting.name, true, false) != nullptr)

@@ -204,7 +204,8 @@ void free_entry(Entry &entry) noexcept
 	entry.starts = 0;
 	entry.stream_hash = entry.epoch_hash = 0;
 	entry.stop_requested_at = 0;
-	entry.run = 0;
+	entry.run = entry.next_run = 0;
+	entry.next_cancelled = false;
 	MemSet(&entry.database_name, 0, sizeof entry.database_name);
 	clear_trouble(entry);
 	pg_atomic_write_u32(&entry.wants_wake, 0);
@@ -370,15 +371,33 @@ ConditionVariable &claimable() noexcept
 	return registry->claimable;
 }
 
+static Entry *find_executor_of(Oid database, int64 run) noexcept
+{
+	for (int i = 0; i < entry_count(); i++) {
+		Entry &entry = registry->entries[i];
+		if (entry.kind == Kind::executor && entry.database == database && entry.pid != 0 &&
+			(entry.run == run || entry.next_run == run))
+			return &entry;
+	}
+	return nullptr;
+}
+
 bool interrupt_executor(Oid database, int64 run) noexcept
 {
 	Lock lock(Lock::exclusive); // it must not have gone on to another run
-	for (int i = 0; i < entry_count(); i++) {
-		const Entry &entry = registry->entries[i];
-		if (entry.kind == Kind::executor && entry.database == database && entry.run == run && entry.pid != 0)
-			return kill(entry.pid, SIGINT) == 0;
-	}
-	return false;
+	Entry *entry = find_executor_of(database, run);
+	if (entry == nullptr)
+		return false;
+	if (entry->run == run)
+		return kill(entry->pid, SIGINT) == 0;
+	entry->next_cancelled = true;
+	return true;
+}
+
+bool is_executed(Oid database, int64 run) noexcept
+{
+	Lock lock(Lock::shared);
+	return find_executor_of(database, run) != nullptr;
 }
 
 bool take_touched(Oid *databases, int most, int *count) noexcept

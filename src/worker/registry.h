@@ -58,7 +58,8 @@ struct Entry {
 	int64 starts;
 	uint64 stream_hash; // which stream and servers stored_sequence speaks of
 	uint64 epoch_hash;	// which epoch stored_lsn and stored_seq do
-	int64 run;			// what an executor executes; 0: nothing
+	int64 run, next_run; // what an executor executes, and what it has taken for afterwards; 0: nothing
+	bool next_cancelled;
 
 	slock_t trouble_lock; // guards trouble alone, so that an error can be noted from anywhere
 	Trouble trouble;
@@ -131,8 +132,10 @@ void wake_claimers() noexcept;
 uint64 claimable_generation() noexcept;
 ConditionVariable &claimable() noexcept;
 
-// Cancels what the executor of that run does. False if there is none.
+// Cancels what the executor of that run does, or lets it be cancelled when it begins. False if there is none.
 bool interrupt_executor(Oid database, int64 run) noexcept;
+// Is the run in the hands of an executor that lives?
+bool is_executed(Oid database, int64 run) noexcept;
 
 // For the launcher: the databases that were touched while they had no manager. True when there were too many to note,
 // so that every database must be looked at. `databases` has room for `most`.

@@ -1,6 +1,7 @@
 #include "core/job/description.h"
 #include "core/job/expression_parser.h"
 #include "core/job/schedule.h"
+#include "moment.h"
 #include "zone_file.h"
 
 #include <ctime>
@@ -20,17 +21,6 @@ std::string described(const char *text, DayRule rule = DayRule::either)
 {
 	auto expression = parse_expression(text);
 	return expression ? describe(*expression, rule) : expression.error().detail;
-}
-
-Instant instant(const std::string &text)
-{
-	return Instant{std::get<At>(parse_expression("@at " + text).value()).time.time_since_epoch()};
-}
-
-std::string text_of(std::optional<Instant> time)
-{
-	return time ? to_string(At{std::chrono::local_time<std::chrono::microseconds>{time->time_since_epoch()}, true})
-				: "never";
 }
 
 // The next three, in UTC.

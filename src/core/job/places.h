@@ -7,17 +7,16 @@
 
 namespace pgbraid::core::job {
 
-class Places {
-public:
+struct Places {
 	// How many may be active at once (0: any number), and how many are.
 	struct Share {
 		int limit = 0, active = 0;
 		bool has_room() const noexcept { return limit == 0 || active < limit; }
 	};
 
-	Share total;
-	std::unordered_map<int, Share> groups; // one that is not here has no limit
-	std::unordered_map<JobId, Share> jobs; // the same
+	Share total = {};
+	std::unordered_map<int, Share> groups = {}; // one that is not here has no limit
+	std::unordered_map<JobId, Share> jobs = {}; // the same
 
 	// Takes a place in all three, if each has one. `group` -1: none.
 	bool take(JobId job, int group);

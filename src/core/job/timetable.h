@@ -34,7 +34,7 @@ struct Timing {
 	std::chrono::microseconds window = std::chrono::hours{24};	// a late one that is longer ago than that never runs
 	int most_runs = 100;										// of Misfire::all, in one batch: the latest ones
 	std::chrono::microseconds jitter{0};
-	std::optional<Instant> starts_at, ends_at; // starts_at <= due < ends_at
+	std::optional<Instant> starts_at = {}, ends_at = {}; // starts_at <= due < ends_at
 };
 
 struct Occurrence {

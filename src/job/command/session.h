@@ -4,9 +4,15 @@
 
 namespace pgbraid::job {
 
+// The commit of a run is not waited for, unless the server, the role or the job has a setting of its own: nobody is told
+// of it but by what it writes, and a crash that forgets one forgets the other, so that the run is executed anew. What
+// others commit after they have seen it makes it durable as well.
 // For the open transaction, as the role itself where `settings` are the job's. A setting of the role that is wrong is
 // a warning, as at login; one of the job is an error.
-void apply_settings(const catalog::ClaimedRun &run);
+void apply_settings(const catalog::Work &work);
+
+// Of the open transaction.
+void set_synchronous_commit(const char *value);
 
 // search_path as everything of ours needs it, after a command has had its own.
 void take_search_path_back();

@@ -23,8 +23,7 @@ bool may_answer(const std::string &to)
 
 std::optional<pg::Caught> do_all(Messages messages, Answers &answers)
 {
-	return pg::attempt("answering applications", [&] {
-		pg::limit_lock_wait(lock_patience);
+	return pg::attempt("answering applications", lock_patience, [&] {
 		std::vector<std::string> texts;
 		for (const auto &message : messages)
 			texts.push_back(pg::from_utf8(message.data));

@@ -165,8 +165,7 @@ std::optional<pg::Caught> Webhooks::collect()
 	}
 	if (outcomes_.empty())
 		return std::nullopt;
-	auto trouble = pg::attempt("noting the answers of webhooks", [&] {
-		pg::limit_lock_wait(lock_patience);
+	auto trouble = pg::attempt("noting the answers of webhooks", lock_patience, [&] {
 		for (const auto &outcome : outcomes_)
 			note(outcome);
 	});
@@ -175,8 +174,7 @@ std::optional<pg::Caught> Webhooks::collect()
 		return std::nullopt;
 	}
 	std::erase_if(outcomes_, [&](const catalog::RunOutcome &outcome) {
-		trouble = pg::attempt("noting the answer of a webhook", [&] {
-			pg::limit_lock_wait(lock_patience);
+		trouble = pg::attempt("noting the answer of a webhook", lock_patience, [&] {
 			note(outcome);
 		});
 		return !trouble;
