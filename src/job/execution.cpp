@@ -106,8 +106,11 @@ void note_failure(RunEnd &end, pg::Caught &trouble)
 // False if it has not begun, and shall be tried again soon.
 bool execute_detached(const ClaimedRun &run, RunEnd &end)
 {
+	if (auto trouble = pg::attempt("looking up the role of a run", [&] { require_role(*run.work); })) {
+		note_failure(end, *trouble);
+		return true;
+	}
 	try {
-		require_role(*run.work);
 		return run_detached(run, end) == Detached::done;
 	} catch (const pg::Failure &failure) {
 		end.sqlstate = failure.sqlstate();
