@@ -1,4 +1,4 @@
-# PGXS: builds and installs the module and pgbraid-tail. CMakeLists.txt builds the unit tests and fuzzers.
+# PGXS: builds and installs the module, pgbraid-tail and pgbraid-worker. CMakeLists.txt builds the unit tests and fuzzers.
 PG_CONFIG ?= pg_config
 BRAID_VERSION := $(shell sed -n '/"version"/{s/.*: *"\([^"]*\)".*/\1/p;q}' META.json)
 
@@ -8,8 +8,8 @@ OBJS = $(SOURCES:.cpp=.o)
 
 EXTENSION = pgbraid
 DATA_built = extension/pgbraid--$(BRAID_VERSION).sql
-SCRIPTS_built = pgbraid-tail
-EXTRA_CLEAN = pgbraid.control $(SOURCES:.cpp=.d) pgbraid-tail.d pgbraid-tail.o tools/pgbraid-tail.o tools/pgbraid-tail.d
+SCRIPTS_built = pgbraid-tail pgbraid-worker
+EXTRA_CLEAN = pgbraid.control $(SOURCES:.cpp=.d) $(wildcard tools/*.o tools/*.d)
 
 REGRESS = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
 ISOLATION = $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
@@ -21,7 +21,7 @@ WARNINGS = -Wall -Wextra -Werror -Wshadow -Wno-missing-field-initializers
 PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -Isrc -DPGBRAID_VERSION='"$(BRAID_VERSION)"' \
 	'-DPGDLLEXPORT=__attribute__((visibility("default")))'
 PG_CXXFLAGS = -std=c++20 $(WARNINGS) -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP
-SHLIB_LINK = -lnats -lcrypto -lpthread
+SHLIB_LINK = -lnats -lcurl -lcrypto -lpthread
 
 # PGXS drops PG_CXXFLAGS when it builds bitcode, links with the C compiler, and its flags are meant for C.
 override with_llvm = no
@@ -39,4 +39,7 @@ pgbraid.control: pgbraid.control.in META.json
 pgbraid-tail: tools/pgbraid-tail.o $(addprefix src/core/flow/,subject.o json.o json_scalars.o position.o base64.o)
 	$(CXX) $(CXXFLAGS) $^ -lnats -lpthread -o $@
 
--include $(SOURCES:.cpp=.d) tools/pgbraid-tail.d
+pgbraid-worker: tools/pgbraid-worker.o $(addprefix src/core/flow/,json.o json_scalars.o) src/nats/json.o
+	$(CXX) $(CXXFLAGS) $^ -lnats -lpthread -o $@
+
+-include $(SOURCES:.cpp=.d) $(wildcard tools/*.d)

@@ -43,4 +43,4 @@ LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'pgbraid_fdw_validator';
 COMMENT ON FUNCTION pgbraid.fdw_validator(text[], oid) IS 'checks the options of servers and user mappings of pgbraid_nats';
 
 CREATE FOREIGN DATA WRAPPER pgbraid_nats NO HANDLER VALIDATOR pgbraid.fdw_validator;
-COMMENT ON FOREIGN DATA WRAPPER pgbraid_nats IS 'NATS servers that flows publish to; holds addresses and credentials, reads no tables';
+COMMENT ON FOREIGN DATA WRAPPER pgbraid_nats IS 'NATS servers that flows publish to and jobs are offered over; holds addresses and credentials, reads no tables';

@@ -261,7 +261,7 @@ DECLARE
 BEGIN
 	PERFORM pgbraid.check_options(options, '{version,day_match,dst_gap,dst_overlap,grace,misfire_window,misfire_limit,queue_limit,
 		concurrency,group,group_concurrency,priority,starts_at,ends_at,pause_after_failures,after,retry_backoff,retry_delay_max,
-		no_retry,settings,transaction,keep,keep_runs,lease,redeliveries,webhook}');
+		no_retry,settings,transaction,keep,keep_runs,lease,redeliveries,webhook,server,offer_timeout}');
 	FOREACH key IN ARRAY '{version,redeliveries}'::text[] LOOP
 		PERFORM pgbraid.check_job_number(options, key, 0);
 	END LOOP;
@@ -274,7 +274,7 @@ BEGIN
 	PERFORM pgbraid.check_job_word(options, 'dst_overlap', '{intervals_twice,once,twice}');
 	PERFORM pgbraid.check_job_word(options, 'retry_backoff', '{fixed,exponential}');
 	PERFORM pgbraid.check_job_word(options, 'transaction', '{true,false}');
-	FOREACH key IN ARRAY '{grace,misfire_window,retry_delay_max,keep,lease}'::text[] LOOP
+	FOREACH key IN ARRAY '{grace,misfire_window,retry_delay_max,keep,lease,offer_timeout}'::text[] LOOP
 		PERFORM pgbraid.check_job_moment(options, key, 'interval', '10 min');
 	END LOOP;
 	FOREACH key IN ARRAY '{starts_at,ends_at}'::text[] LOOP

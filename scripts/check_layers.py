@@ -15,11 +15,13 @@ ARROWS = {
     "settings": ["pg"],
     "catalog": ["settings"],
     "worker": ["catalog"],
-    "flow": ["worker", "nats"],
-    "job": ["worker", "nats"],
+    "servers": ["settings", "nats"],
+    "http": ["core"],
+    "flow": ["worker", "nats", "servers"],
+    "job": ["worker", "nats", "servers", "http"],
     "monitor": ["worker"],
 }
-WITHOUT_POSTGRESQL = {"core", "nats"}
+WITHOUT_POSTGRESQL = {"core", "nats", "http"}
 LIBNATS = re.compile(r"#\s*include\s*[<\"](nats\.h|nats/nats\.h)[>\"]")
 INCLUDE = re.compile(r'#\s*include\s*"([^"]+)"')
 BOUNDARY = re.compile(r"\b(sigsetjmp|PG_TRY|PG_CATCH|PG_FINALLY|PG_VERSION_NUM)\b")

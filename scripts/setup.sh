@@ -30,11 +30,13 @@ need_tools() {
 	need_header gtest/gtest.h libgtest-dev
 	need_header nats/nats.h libnats-dev
 	need_header openssl/ssl.h libssl-dev
+	need_header curl/curl.h libcurl4-openssl-dev
 	need_command nats-server nats-server
 	need_file /usr/share/zoneinfo/UTC tzdata
 	need_command prove perl
 	perl -MIPC::Run -e 1 2>/dev/null || missing+=(libipc-run-perl)
 	need_command python3 python3-minimal
+	python3 -c 'import psycopg2' 2>/dev/null || missing+=(python3-psycopg2)
 	need_command ps procps
 	need_command runuser util-linux
 	need_command valgrind valgrind

@@ -1,11 +1,11 @@
 // pgflow_check: asks a NATS server what a flow would ask. A short-lived worker does it, since libnats starts threads,
 // and those have no place in the backend of a user; what it finds comes back through a shared message queue.
-#include "flow/source/server.h"
 #include "nats/signals.h"
 #include "nats/stream.h"
 #include "pg/boundary.h"
 #include "pg/transaction.h"
 #include "pg/wait.h"
+#include "servers/options.h"
 #include "worker/process.h"
 
 extern "C" {
@@ -104,8 +104,9 @@ void send(shm_mq_handle *queue, const Finding &found)
 std::vector<Finding> look(const Request *request)
 {
 	try {
-		return examine_interruptibly(pg::in_transaction(
-			"looking up the NATS server", [&] { return connection_options(NameStr(request->server), request->user); }));
+		return examine_interruptibly(pg::in_transaction("looking up the NATS server", [&] {
+			return servers::connection_options(NameStr(request->server), request->user);
+		}));
 	} catch (const pg::Failure &failure) {
 		return {{"nats connection", std::string(failure.what()) + " (" + failure.hint() + ")", false}};
 	}

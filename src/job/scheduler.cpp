@@ -1,6 +1,8 @@
 // One per database that has jobs: decides what is due, gives places to what waits, ends what takes too long or has lost
 // its worker, and starts executors. Sleeps until the first of these, or until somebody tells it of a change.
+#include "catalog/dispatch.h"
 #include "job/decider.h"
+#include "job/dispatch/keeper.h"
 #include "job/executors.h"
 #include "job/promotion.h"
 #include "job/server_zone.h"
@@ -44,9 +46,10 @@ private:
 	Decider decider_;
 	TimestampTz now_ = 0;
 	uint32 touched_ = 0, nudged_ = 0; // what was seen of the counters of our entry
-	bool is_new_ = true, has_commands_ = false, has_held_runs_ = false, has_failed_ = false;
+	bool is_new_ = true, has_commands_ = false, has_dispatched_ = false, has_held_runs_ = false, has_failed_ = false;
 	bool has_changed_ = true;		  // runs are to be looked after
 	TimestampTz next_moment_ = never; // when they are again
+	TimestampTz dispatcher_moment_ = 0;
 	TimestampTz next_sweep_ = 0, next_retention_ = 0;
 	int64 retained_job_ = 0, retained_run_ = 0;
 };
@@ -71,6 +74,7 @@ void Scheduler::follow_jobs()
 	if (!note(pg::attempt("looking for jobs", lock_wait, [&] {
 			has_jobs = catalog::has_jobs();
 			has_commands_ = has_jobs && catalog::has_commands();
+			has_dispatched_ = has_jobs && catalog::has_dispatched_jobs();
 		})))
 		return;
 	if (!has_jobs)
@@ -86,6 +90,7 @@ void Scheduler::follow_jobs()
 void Scheduler::leave_without_jobs(uint32 touched)
 {
 	stop_executors();
+	(void) keep_dispatcher(false);
 	worker::touch(MyDatabaseId);
 	worker::retire(touched);
 }
@@ -156,6 +161,7 @@ void Scheduler::pass()
 	follow_jobs();
 	decide();
 	look_after_runs();
+	dispatcher_moment_ = keep_dispatcher(has_dispatched_);
 	delete_old_runs();
 	if (!has_failed_ && self().trouble.happened_at != 0) {
 		worker::clear_trouble(self());
@@ -168,6 +174,8 @@ int64 Scheduler::patience() const
 	if (has_failed_)
 		return try_again;
 	int64 until = Min(next_moment_, next_retention_);
+	if (dispatcher_moment_ != 0)
+		until = Min(until, dispatcher_moment_);
 	if (has_held_runs_)
 		until = Min(until, next_sweep_);
 	if (auto wake = decider_.next_wake())

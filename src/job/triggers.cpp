@@ -80,12 +80,17 @@ void note(const RunRow &run)
 			worker::note_ready_command();
 		else if (handler == "claim")
 			tell_claimers(run);
-		if (is_timed || (handler != "sql" && handler != "claim"))
+		else
+			worker::note_offerable_run();
+		if (is_timed)
 			worker::note_scheduled_run();
-	} else if (state == "waiting" || (state == "running" && is_timed) ||
-			   (state != "running" && run.is_true("limited"))) {
+	} else if (state == "running" && is_timed) {
+		worker::note_timed_run();
+	} else if (state == "waiting" || (state != "running" && run.is_true("limited"))) {
 		worker::note_scheduled_run();
 	}
+	if ((handler == "nats" || handler == "webhook") && (state == "cancelled" || state == "failed" || state == "lost"))
+		worker::note_withdrawn_run();
 }
 
 bool has_ended(std::string_view state)

@@ -2,6 +2,9 @@
 
 #include "nats/error.h"
 
+#include <algorithm>
+#include <poll.h>
+
 namespace pgbraid::nats {
 
 struct Attempt::State {
@@ -11,6 +14,9 @@ struct Attempt::State {
 };
 
 namespace {
+
+constexpr std::size_t most_attempts = 4;				 // left behind
+constexpr std::chrono::milliseconds attempt_slack{5000}; // for the name server
 
 Result<std::shared_ptr<Connection>> connect(const ConnectionOptions &options)
 {
@@ -28,9 +34,9 @@ Result<std::shared_ptr<Connection>> connect(const ConnectionOptions &options)
 
 } // namespace
 
-Attempt::Attempt(std::shared_ptr<Mailbox> mailbox, const ConnectionOptions &options) : state_(std::make_shared<State>())
+Attempt::Attempt(std::shared_ptr<Threads> threads, const ConnectionOptions &options) : state_(std::make_shared<State>())
 {
-	mailbox->run([state = state_, mailbox, options] {
+	threads->run([state = state_, threads, options] {
 		auto result = connect(options);
 		std::lock_guard lock(state->mutex);
 		if (!state->left_behind)
@@ -55,6 +61,33 @@ Result<std::shared_ptr<Connection>> Attempt::result()
 {
 	std::lock_guard lock(state_->mutex);
 	return std::move(*state_->result);
+}
+
+Result<std::shared_ptr<Connection>> connect_patiently(const std::shared_ptr<Threads> &threads,
+													  const ConnectionOptions &options)
+{
+	auto end = std::chrono::steady_clock::now() + options.timeout * std::max<std::size_t>(options.urls.size(), 1) +
+			   attempt_slack;
+	if (threads->threads() > most_attempts)
+		return Error{sqlstate::connection_away, "connections to NATS at " + printable(options.urls) + " hang"};
+	Attempt attempt(threads, options);
+	while (!attempt.finished()) {
+		if (threads->stopping())
+			return Error{sqlstate::canceled, "canceled while connecting to NATS"};
+		if (std::chrono::steady_clock::now() >= end)
+			return Error{sqlstate::connection_away, "NATS at " + printable(options.urls) + " does not answer"};
+		pollfd fd{threads->wake_fd(), POLLIN, 0};
+		poll(&fd, 1, static_cast<int>(time_until(end).count()));
+		threads->drain();
+	}
+	return attempt.result();
+}
+
+std::chrono::milliseconds time_until(std::chrono::steady_clock::time_point when)
+{
+	using namespace std::chrono;
+	auto left = std::min<nanoseconds>(when - steady_clock::now(), minutes(1));
+	return std::max(ceil<milliseconds>(left), milliseconds(0));
 }
 
 } // namespace pgbraid::nats

@@ -15,6 +15,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+constexpr int most_heard = 100000; // messages that nobody has looked at yet; those beyond are lost
+
 milliseconds time_left(steady_clock::time_point deadline)
 {
 	auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
@@ -89,6 +91,7 @@ Connection &Connection::operator=(Connection &&other) noexcept
 	std::swap(handle_, other.handle_);
 	std::swap(requests_, other.requests_);
 	std::swap(answers_, other.answers_);
+	std::swap(heard_, other.heard_);
 	std::swap(link_, other.link_);
 	std::swap(request_prefix_, other.request_prefix_);
 	std::swap(reply_prefix_, other.reply_prefix_);
@@ -108,6 +111,7 @@ Connection::~Connection()
 		natsConnection_ProcessReadEvent(handle_);
 	natsSubscription_Destroy(requests_);
 	natsSubscription_Destroy(answers_);
+	natsSubscription_Destroy(heard_);
 	natsConnection_Destroy(handle_);
 }
 
@@ -274,6 +278,34 @@ std::optional<Connection::Answer> Connection::next_answer() const
 				  {natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message))}};
 	natsMsg_Destroy(message);
 	return answer;
+}
+
+Status Connection::listen(const std::string &subject)
+{
+	SignalsBlocked blocked;
+	natsStatus status = natsConnection_SubscribeSync(&heard_, handle_, subject.c_str());
+	if (status == NATS_OK)
+		status = natsSubscription_SetPendingLimits(heard_, most_heard, -1);
+	if (status != NATS_OK)
+		return Error{sqlstate::connection_failure, "could not subscribe to " + subject + ": " + status_text(status)};
+	return core::Nothing{};
+}
+
+// Where it is told that nobody listens, it is not told on which subject: that is of no use.
+std::optional<Connection::Heard> Connection::next_heard() const
+{
+	natsMsg *message = nullptr;
+	natsStatus status = NATS_NO_RESPONDERS;
+	while (status == NATS_NO_RESPONDERS || status == NATS_SLOW_CONSUMER)
+		status = natsSubscription_NextMsg(&message, heard_, 0);
+	if (status != NATS_OK)
+		return std::nullopt;
+	const char *reply = natsMsg_GetReply(message);
+	Heard heard{natsMsg_GetSubject(message),
+				reply != nullptr ? reply : "",
+				{natsMsg_GetData(message), static_cast<std::size_t>(natsMsg_GetDataLength(message))}};
+	natsMsg_Destroy(message);
+	return heard;
 }
 
 std::optional<Error> Connection::complaint() const

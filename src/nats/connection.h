@@ -86,6 +86,13 @@ public:
 	const std::string &reply_prefix() const noexcept { return reply_prefix_; }
 	std::optional<Answer> next_answer() const;
 
+	// Messages on a subject, beside those answers. Once for each connection.
+	struct Heard {
+		std::string subject, reply, data;
+	};
+	Status listen(const std::string &subject);
+	std::optional<Heard> next_heard() const;
+
 	// A permission or authorization error that the server reported on its own account; told once. The same words are
 	// not noticed again on this connection.
 	std::optional<Error> complaint() const;
@@ -101,7 +108,7 @@ private:
 	Status publish_by_library(const Outgoing &message) const;
 
 	__natsConnection *handle_ = nullptr;
-	__natsSubscription *requests_ = nullptr, *answers_ = nullptr;
+	__natsSubscription *requests_ = nullptr, *answers_ = nullptr, *heard_ = nullptr;
 	std::shared_ptr<Link> link_;
 	std::string request_prefix_, reply_prefix_;
 	std::chrono::milliseconds timeout_{};

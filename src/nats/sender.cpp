@@ -15,14 +15,6 @@ using std::chrono::milliseconds;
 constexpr std::size_t most_asked = 16;		  // acknowledgements under way: bounds what waits within the server
 constexpr std::size_t write_size = 64 << 10;  // for one system call
 constexpr std::uint64_t most_in_batch = 1000; // of a server that is not configured otherwise
-constexpr std::size_t most_attempts = 4;	  // connection attempts left behind
-constexpr milliseconds attempt_slack{5000};	  // for the name server
-
-milliseconds until(std::chrono::steady_clock::time_point when)
-{
-	auto left = std::min<std::chrono::nanoseconds>(when - std::chrono::steady_clock::now(), std::chrono::minutes(1));
-	return std::max(std::chrono::ceil<milliseconds>(left), milliseconds(0));
-}
 
 } // namespace
 
@@ -95,33 +87,21 @@ void Sender::pause()
 	while (!mailbox_->stopping() && Clock::now() < end && !(connection_ && connection_->closed())) {
 		pollfd fd{mailbox_->wake_fd(), POLLIN, 0};
 		if (connection_)
-			connection_->pump(until(end), mailbox_->wake_fd());
+			connection_->pump(time_until(end), mailbox_->wake_fd());
 		else
-			poll(&fd, 1, static_cast<int>(until(end).count()));
+			poll(&fd, 1, static_cast<int>(time_until(end).count()));
 		mailbox_->drain();
 	}
 }
 
 Sender::Maybe Sender::connect()
 {
-	auto &options = options_.connection;
-	auto end = Clock::now() + options.timeout * std::max<std::size_t>(options.urls.size(), 1) + attempt_slack;
-	if (mailbox_->threads() > most_attempts)
-		return Trouble{{sqlstate::connection_away, "connections to NATS at " + printable(options.urls) + " hang"}};
-	Attempt attempt(mailbox_, options);
-	while (!attempt.finished()) {
-		if (mailbox_->stopping())
-			return std::nullopt;
-		if (Clock::now() >= end)
-			return Trouble{{sqlstate::connection_away, "NATS at " + printable(options.urls) + " does not answer"}};
-		pollfd fd{mailbox_->wake_fd(), POLLIN, 0};
-		poll(&fd, 1, static_cast<int>(until(end).count()));
-		mailbox_->drain();
-	}
-	auto result = attempt.result();
-	if (!result.ok())
-		return Trouble{result.error()};
-	connection_ = std::move(*result);
+	auto connected = connect_patiently(mailbox_, options_.connection);
+	if (mailbox_->stopping())
+		return std::nullopt;
+	if (!connected.ok())
+		return Trouble{connected.error()};
+	connection_ = std::move(*connected);
 	mailbox_->use(connection_);
 	return std::nullopt;
 }
@@ -366,7 +346,7 @@ void Sender::show()
 void Sender::wait()
 {
 	bool busy = mailbox_->waiting() || (can_send() && !connection_->writing());
-	connection_->pump(busy ? milliseconds(0) : until(silent_at()), mailbox_->wake_fd());
+	connection_->pump(busy ? milliseconds(0) : time_until(silent_at()), mailbox_->wake_fd());
 	mailbox_->drain();
 }
 

@@ -1,4 +1,4 @@
-// How a worker sleeps: on its latch, a deadline, the death of the postmaster, and at most one file descriptor.
+// How a worker sleeps: on its latch, a deadline, the death of the postmaster, and at most two file descriptors.
 // Interrupts and a pending reload of the configuration are dealt with before it returns.
 #pragma once
 #include "pg/boundary.h"
@@ -9,8 +9,9 @@ namespace pgbraid::pg {
 
 class Waiter {
 public:
-	// `fd` is readable when there is something to do, or -1. Lives as long as the process.
-	explicit Waiter(const char *wait_event, int fd = -1);
+	// `fd`, an eventfd, is readable when there is something to do, or -1; so is `other`, which is not read from. Lives
+	// as long as the process.
+	explicit Waiter(const char *wait_event, int fd = -1, int other = -1);
 
 	// True when woken before the timeout. -1 waits for ever. ereports (as pg::Error) what an interrupt asks for.
 	bool wait(long timeout_ms);

@@ -19,6 +19,7 @@ int flow_horizon = 10 * 1000;
 bool flow_wait_for_standbys_setting = true;
 int job_executors_setting = 4;
 int job_concurrency_setting = 0;
+int job_dispatches_setting = 200;
 int job_clock_shift = 0;
 int restart_delay_max = 30 * 1000;
 
@@ -53,6 +54,9 @@ const Integer integers[] = {
 	{"pgbraid.job_concurrency",
 	 "Sets how many runs of jobs a database may have ready or running at a time; 0 is any number.",
 	 "Those beyond wait for a place.", &job_concurrency_setting, 0, INT_MAX, PGC_SIGHUP, 0},
+	{"pgbraid.job_dispatches",
+	 "Sets how many runs of jobs a database offers over NATS at a time, and how many webhooks it calls.",
+	 "An offer that was taken up does not count.", &job_dispatches_setting, 1, 100000, PGC_SIGHUP, 0},
 	{"pgbraid.job_clock_shift", "Puts the clock that schedules go by ahead, or back.",
 	 "For tests of what jobs do after the clock was wrong.", &job_clock_shift, -INT_MAX, INT_MAX, PGC_SIGHUP,
 	 GUC_UNIT_MS | GUC_SUPERUSER_ONLY},
@@ -65,7 +69,7 @@ const Integer integers[] = {
 
 void define()
 {
-	DefineCustomStringVariable("pgbraid.nats_url", "Sets the NATS servers of flows that name no server.",
+	DefineCustomStringVariable("pgbraid.nats_url", "Sets the NATS servers of flows and jobs that name no server.",
 							   "A list of nats:// or tls:// URLs, separated by commas.", &nats_url_setting,
 							   "nats://127.0.0.1:4222", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
 	DefineCustomBoolVariable(
@@ -121,6 +125,11 @@ int job_executors()
 int job_concurrency()
 {
 	return job_concurrency_setting;
+}
+
+int job_dispatches()
+{
+	return job_dispatches_setting;
 }
 
 int job_clock_shift_ms()

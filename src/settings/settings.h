@@ -14,6 +14,7 @@ int flow_horizon_ms();		 // how long what was acknowledged may still be lost
 bool flow_wait_for_standbys();
 int job_executors();
 int job_concurrency(); // 0: no limit
+int job_dispatches();
 int job_clock_shift_ms();
 int restart_delay_max_ms();
 

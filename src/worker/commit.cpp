@@ -19,11 +19,12 @@ namespace {
 
 // What the running transaction leads to when it commits.
 struct Notes {
-	bool catalog_changed, job_changed, claimable_run, scheduled_run;
+	bool catalog_changed, job_changed, claimable_run, scheduled_run, offerable_run, withdrawn_run;
 	int ready_commands;
 	List *interrupts; // runs, each an int64; in TopTransactionContext
 };
 Notes notes;
+bool tells_of_timed_runs = true;
 object_access_hook_type next_hook = nullptr;
 ProcessUtility_hook_type next_utility = nullptr;
 
@@ -35,6 +36,10 @@ void tell_of_runs()
 		wake_claimers();
 	if (notes.scheduled_run)
 		nudge_scheduler(MyDatabaseId);
+	if (notes.withdrawn_run || notes.job_changed)
+		touch_dispatcher(MyDatabaseId);
+	if (notes.offerable_run)
+		nudge_dispatcher(MyDatabaseId);
 	ListCell *cell;
 	foreach (cell, notes.interrupts)
 		(void) interrupt_executor(MyDatabaseId, *static_cast<int64 *>(lfirst(cell)));
@@ -69,6 +74,8 @@ void at_utility(PlannedStmt *statement, const char *query, bool read_only, Proce
 		touch(MyDatabaseId);
 		(void) touch_scheduler(MyDatabaseId);
 		nudge_scheduler(MyDatabaseId);
+		touch_dispatcher(MyDatabaseId);
+		nudge_dispatcher(MyDatabaseId);
 		wake_executors(MyDatabaseId, 1);
 		wake_claimers();
 		wake_flows(MyDatabaseId);
@@ -117,6 +124,26 @@ void note_claimable_run() noexcept
 void note_scheduled_run() noexcept
 {
 	notes.scheduled_run = true;
+}
+
+void note_timed_run() noexcept
+{
+	notes.scheduled_run = notes.scheduled_run || tells_of_timed_runs;
+}
+
+void leave_timed_runs_untold() noexcept
+{
+	tells_of_timed_runs = false;
+}
+
+void note_offerable_run() noexcept
+{
+	notes.offerable_run = true;
+}
+
+void note_withdrawn_run() noexcept
+{
+	notes.withdrawn_run = true;
 }
 
 void note_interrupt(int64 run)

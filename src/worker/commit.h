@@ -16,6 +16,10 @@ void note_job_change() noexcept;
 void note_ready_command() noexcept;
 void note_claimable_run() noexcept;
 void note_scheduled_run() noexcept;
+void note_timed_run() noexcept;			 // the same, for one that is executed and has a deadline
+void leave_timed_runs_untold() noexcept; // this process tells the scheduler of these by itself, of many at a time
+void note_offerable_run() noexcept;		 // for the dispatcher: there is one more; one that it has given away has ended
+void note_withdrawn_run() noexcept;
 void note_interrupt(int64 run);
 
 } // namespace pgbraid::worker

@@ -63,7 +63,7 @@ void wake_parent(const Entry &entry)
 	Entry *parent = nullptr;
 	if (entry.kind == Kind::flow || entry.kind == Kind::scheduler)
 		parent = find(Kind::manager, entry.database);
-	else if (entry.kind == Kind::executor)
+	else if (entry.kind == Kind::executor || entry.kind == Kind::dispatcher)
 		parent = find(Kind::scheduler, entry.database);
 	if (parent == nullptr || parent->latch == nullptr)
 		return;
@@ -110,6 +110,7 @@ const char *main_function(Kind kind)
 		case Kind::manager: return "pgbraid_manager_main";
 		case Kind::scheduler: return "pgbraid_scheduler_main";
 		case Kind::executor: return "pgbraid_executor_main";
+		case Kind::dispatcher: return "pgbraid_dispatcher_main";
 		default: return "pgbraid_flow_main";
 	}
 }

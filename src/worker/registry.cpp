@@ -109,7 +109,8 @@ bool is_alive(const Held &held)
 
 const char *name_of(Kind kind)
 {
-	static constexpr const char *names[] = {"none", "launcher", "manager", "flow", "scheduler", "executor"};
+	static constexpr const char *names[] = {"none",		 "launcher", "manager",	  "flow",
+											"scheduler", "executor", "dispatcher"};
 	return names[static_cast<int>(kind)];
 }
 
@@ -328,6 +329,30 @@ void wake_executors(Oid database, int count) noexcept
 	}
 	if (count > 0 && executors < settings::job_executors())
 		nudge_scheduler(database);
+}
+
+static bool tell_dispatcher(Oid database, bool of_jobs) noexcept
+{
+	Lock lock(Lock::shared);
+	Entry *dispatcher = find(Kind::dispatcher, database);
+	if (dispatcher == nullptr || dispatcher->latch == nullptr)
+		return false;
+	if (dispatcher->pid == MyProcPid) // it knows
+		return true;
+	pg_atomic_fetch_add_u32(of_jobs ? &dispatcher->touched : &dispatcher->nudged, 1);
+	wake(dispatcher);
+	return true;
+}
+
+void nudge_dispatcher(Oid database) noexcept
+{
+	if (!tell_dispatcher(database, false))
+		nudge_scheduler(database);
+}
+
+void touch_dispatcher(Oid database) noexcept
+{
+	(void) tell_dispatcher(database, true);
 }
 
 void wake_claimers() noexcept

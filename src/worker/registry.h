@@ -23,7 +23,7 @@ struct Latch;
 
 namespace pgbraid::worker {
 
-enum class Kind : int { none, launcher, manager, flow, scheduler, executor };
+enum class Kind : int { none, launcher, manager, flow, scheduler, executor, dispatcher };
 enum class State : int { stopped, launching, starting, running, snapshotting, streaming, failed, lost };
 
 const char *name_of(Kind kind);
@@ -66,7 +66,7 @@ struct Entry {
 
 	pg_atomic_uint32 wants_wake; // asleep until something commits in its database
 	pg_atomic_uint32 touched;	 // grows when the catalog of its database has changed
-	pg_atomic_uint32 nudged;	 // of a scheduler: grows when a run has changed that it looks after
+	pg_atomic_uint32 nudged;	 // of a scheduler or dispatcher: grows when a run has changed that it looks after
 	pg_atomic_uint64 events_published, rows_snapshotted, events_filtered, retries;
 	pg_atomic_uint64 sent_lsn;				 // last commit handed to the stream
 	pg_atomic_uint64 acknowledged_lsn;		 // everything committed up to here is stored, or was nothing to publish
@@ -121,6 +121,11 @@ bool touch_scheduler(Oid database) noexcept; // false: there is none
 
 // There are so many more commands to execute in the database.
 void wake_executors(Oid database, int count) noexcept;
+
+// For the dispatcher of the database: a run can be offered; or (touch) one that it has given away has ended, or jobs or
+// servers are others. Where there is none, it is for the scheduler to start one.
+void nudge_dispatcher(Oid database) noexcept;
+void touch_dispatcher(Oid database) noexcept;
 
 // For who waits in any database until a run can be claimed: the counter grows, and then they are woken.
 void wake_claimers() noexcept;

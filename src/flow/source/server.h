@@ -8,17 +8,10 @@
 
 namespace pgbraid::flow {
 
-// `server` empty: pgbraid.nats_url. `user` is whose user mapping counts (PUBLIC's otherwise). In an open transaction.
-// Throws 42704 with a hint for a server that does not exist.
-nats::ConnectionOptions connection_options(const std::string &server, Oid user);
-
-// The same for a flow, with a name that the NATS server shows.
+// With a name that the NATS server shows. In an open transaction; throws as servers::connection_options does.
 nats::ConnectionOptions named_connection(const catalog::Flow &flow, const std::string &database);
 
 // What the columns of a flow are hashed with; empty where none is. Throws HV00D if it is missing.
 std::string mask_key_of(const catalog::Flow &flow);
-
-// The option mask_key of the same user mapping, which the masks of flows are made with; empty if it has none.
-std::string mask_key(const std::string &server, Oid user);
 
 } // namespace pgbraid::flow
