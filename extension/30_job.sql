@@ -208,6 +208,12 @@ COMMENT ON FUNCTION @extschema@.pgjob_describe(text, jsonb) IS 'what a schedule 
 
 -- Definitions are judged where they are written, so that who may write to the table can do no more than the functions.
 
+CREATE FUNCTION pgbraid.may_act_as(role regrole) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+RETURN pg_has_role(role, CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END);
+COMMENT ON FUNCTION pgbraid.may_act_as(regrole) IS 'the current role could SET ROLE to that one';
+
 CREATE FUNCTION pgbraid.check_job_number(options jsonb, key text, lowest integer) RETURNS void
 LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
@@ -234,19 +240,33 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.check_job_word(jsonb, text, text[]) IS 'raises an error for an option that is not one of some words';
 
+-- Nothing that is computed with such a length leaves what a timestamp can hold.
+CREATE FUNCTION pgbraid.is_sane(length interval) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+RETURN length BETWEEN interval '0' AND interval '100 years';
+COMMENT ON FUNCTION pgbraid.is_sane(interval) IS 'a length of time that can be computed with';
+
 CREATE FUNCTION pgbraid.check_job_moment(options jsonb, key text, kind regtype, example text) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	is_sane boolean := true;
 BEGIN
 	IF options ? key THEN
-		EXECUTE format('SELECT %L::%s', options->>key, kind);
-		IF kind = 'interval'::regtype AND (options->>key)::interval <= interval '0' THEN
-			RAISE datetime_field_overflow;
+		IF kind = 'interval'::regtype THEN
+			is_sane := pgbraid.is_sane((options->>key)::interval) AND (options->>key)::interval > interval '0';
+		ELSE
+			is_sane := (options->>key)::timestamptz BETWEEN '1900-01-01 00:00:00+00' AND '9000-01-01 00:00:00+00';
 		END IF;
 	END IF;
+	IF is_sane IS NOT TRUE THEN
+		RAISE datetime_field_overflow;
+	END IF;
 EXCEPTION WHEN data_exception THEN
-	RAISE EXCEPTION 'option "%" must be %', key, CASE WHEN kind = 'interval'::regtype THEN 'a length of time' ELSE 'a moment' END
+	RAISE EXCEPTION 'option "%" must be %', key,
+		CASE WHEN kind = 'interval'::regtype THEN 'a length of time, at most 100 years' ELSE 'a moment in the years 1900 to 8999' END
 		USING ERRCODE = 'invalid_parameter_value', HINT = format('Write options => ''{"%s": "%s"}''.', key, example);
 END;
 $$;
@@ -335,17 +355,22 @@ BEGIN
 		RAISE EXCEPTION 'only a command runs in another database'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave database out.';
 	END IF;
-	IF NEW.retries < 0 OR NEW.retry_delay < interval '0' OR NEW.jitter < interval '0' OR NEW.timeout <= interval '0' OR NEW.pickup_timeout <= interval '0' THEN
-		RAISE EXCEPTION 'retries, retry_delay, jitter and timeouts can''t be negative, nor timeouts 0'
+	IF NEW.retries NOT BETWEEN 0 AND 1000 OR NEW.timeout <= interval '0' OR NEW.pickup_timeout <= interval '0'
+	   OR false = ANY (ARRAY[pgbraid.is_sane(NEW.retry_delay), pgbraid.is_sane(NEW.jitter), pgbraid.is_sane(NEW.timeout), pgbraid.is_sane(NEW.pickup_timeout)])
+	THEN
+		RAISE EXCEPTION 'retries, retry_delay, jitter and timeouts can''t be negative, nor timeouts 0, nor more than 1000 retries or 100 years'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave out what is not needed.';
 	END IF;
-	IF NOT pg_has_role(NEW.owner, 'MEMBER') THEN
+	-- As this session reads them; the scheduler may have another DateStyle and zone.
+	SELECT NEW.options || coalesce(jsonb_object_agg(o.key, to_char(o.value::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')), '{}')
+	  INTO NEW.options FROM jsonb_each_text(NEW.options) o WHERE o.key IN ('starts_at', 'ends_at');
+	IF NOT pgbraid.may_act_as(NEW.owner) THEN
 		RAISE EXCEPTION 'job "%" can''t belong to role %', NEW.job, NEW.owner
 			USING ERRCODE = 'insufficient_privilege', HINT = 'Jobs belong to who creates them, or to a role that they are a member of.';
 	END IF;
 	-- Who alters somebody's job must be able to act as that role: else the owner could be made to run a command of others.
 	IF (TG_OP = 'INSERT' OR NEW.run_as <> OLD.run_as OR NEW.command IS DISTINCT FROM OLD.command OR NEW.options <> OLD.options)
-	   AND NOT pg_has_role(NEW.run_as, 'MEMBER')
+	   AND NOT pgbraid.may_act_as(NEW.run_as)
 	THEN
 		RAISE EXCEPTION 'permission denied to run a job as role %', NEW.run_as
 			USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT %s TO %s;', NEW.run_as, current_user);

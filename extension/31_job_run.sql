@@ -7,6 +7,54 @@ CREATE TRIGGER run_changed AFTER INSERT OR UPDATE OF state, cancel_requested ON 
 	FOR EACH ROW EXECUTE FUNCTION pgbraid.run_changed();
 COMMENT ON TRIGGER run_changed ON pgbraid.job_runs IS 'wakes who waits for it, and does what its end leads to';
 
+-- Rows of roles that see their own jobs alone (pgjob_grant) may say no more than the functions make of them.
+CREATE FUNCTION pgbraid.check_run() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	mine pgbraid.jobs;
+BEGIN
+	SELECT j.* INTO mine FROM pgbraid.jobs j WHERE j.id = NEW.job;
+	IF TG_OP = 'INSERT' THEN
+		IF NEW.id <> currval('pgbraid.job_runs_id_seq') OR NEW.serial <> NEW.id OR NEW.attempt <> 1 OR NEW.origin <> 'request'
+		   OR NEW.state NOT IN ('waiting', 'ready') OR NEW.handler IS DISTINCT FROM mine.handler OR NEW.limited <> pgbraid.must_wait(mine)
+		   OR (NEW.limited AND NEW.state = 'ready') OR NEW.run_at NOT BETWEEN '1900-01-01' AND '9000-01-01'
+		   OR NEW.due_at <> NEW.run_at OR NEW.due_until IS NOT NULL OR NEW.pickups <> 0 OR NEW.cancel_requested
+		   OR num_nonnulls(NEW.token, NEW.liveness, NEW.worker, NEW.pid, NEW.lease_until, NEW.picked_at, NEW.started_at, NEW.finished_at,
+		                   NEW.rows, NEW.output, NEW.sqlstate, NEW.error, NEW.log, NEW.reason) > 0
+		THEN
+			RAISE EXCEPTION 'runs are made by pgjob_run'
+				USING ERRCODE = 'insufficient_privilege', HINT = format('SELECT pgjob_run(%L);', mine.job);
+		END IF;
+		RETURN NEW;
+	END IF;
+	IF (NEW.id, NEW.job, NEW.due_at, NEW.due_until, NEW.attempt, NEW.serial, NEW.origin, NEW.handler, NEW.limited, NEW.priority, NEW.run_at,
+	    NEW.payload, NEW.idempotency_key, NEW.created_at, NEW.rows)
+	   IS DISTINCT FROM
+	   (OLD.id, OLD.job, OLD.due_at, OLD.due_until, OLD.attempt, OLD.serial, OLD.origin, OLD.handler, OLD.limited, OLD.priority, OLD.run_at,
+	    OLD.payload, OLD.idempotency_key, OLD.created_at, OLD.rows)
+	   OR NEW.sqlstate IS DISTINCT FROM OLD.sqlstate
+	   OR NOT (NEW.state = OLD.state AND NEW.state IN ('waiting', 'ready', 'running')
+	           OR NEW.state = 'cancelled' AND OLD.state IN ('waiting', 'ready', 'running')
+	           OR NEW.handler = 'claim' AND OLD.state = 'ready' AND NEW.state = 'running' AND NEW.liveness IN ('lock', 'lease')
+	           OR NEW.handler IN ('claim', 'nats') AND OLD.state = 'running' AND NEW.state IN ('succeeded', 'failed'))
+	   OR (OLD.state = NEW.state AND (NEW.token, NEW.pickups) IS DISTINCT FROM (OLD.token, OLD.pickups))
+	   OR (NEW.handler <> 'claim' AND NEW.liveness IS DISTINCT FROM OLD.liveness)
+	   OR greatest(octet_length(NEW.output), octet_length(NEW.error), octet_length(NEW.log)) > 300000
+	   OR NEW.lease_until > clock_timestamp() + interval '101 years' OR NEW.deadline_at > clock_timestamp() + interval '101 years'
+	THEN
+		RAISE EXCEPTION 'runs are changed by pgjob_claim, pgjob_complete and pgjob_cancel'
+			USING ERRCODE = 'insufficient_privilege', HINT = format('SELECT pgjob_cancel(%s);', OLD.id);
+	END IF;
+	RETURN NEW;
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.check_run() IS 'raises an error for what a role must not make of a run';
+CREATE TRIGGER check_run BEFORE INSERT OR UPDATE ON pgbraid.job_runs FOR EACH ROW
+	WHEN (row_security_active('pgbraid.job_runs'::regclass)) EXECUTE FUNCTION pgbraid.check_run();
+COMMENT ON TRIGGER check_run ON pgbraid.job_runs IS 'judges what is written by roles that see their own jobs alone';
+
 CREATE FUNCTION pgbraid.must_wait(job pgbraid.jobs) RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -66,8 +114,9 @@ SET search_path = pg_catalog, pg_temp
 RETURN (
 	-- Exponential ones are spread, so that many that failed together do not come back together.
 	SELECT CASE WHEN job.options->>'retry_backoff' = 'exponential'
-	            THEN least(job.retry_delay * power(2, least(attempt - 1, 30)), coalesce((job.options->>'retry_delay_max')::interval, '1 hour'))
-	                 * (0.75 + random() / 4)
+	            THEN least(extract(epoch FROM job.retry_delay) * power(2, least(attempt - 1, 30)),
+	                       extract(epoch FROM coalesce((job.options->>'retry_delay_max')::interval, '1 hour')))
+	                 * (0.75 + random() / 4) * interval '1 second'
 	            ELSE job.retry_delay END);
 COMMENT ON FUNCTION pgbraid.retry_delay(pgbraid.jobs, integer) IS 'time between the end of an attempt and the next one';
 
@@ -90,7 +139,7 @@ AS $$
 BEGIN
 	IF NOT job.muted THEN
 		PERFORM pg_notify('pgbraid_job_alerts', jsonb_build_object('job', job.job, 'event', event, 'run', run.id,
-			'state', run.state, 'sqlstate', run.sqlstate, 'error', left(run.error, 1000))::text);
+			'state', run.state, 'sqlstate', left(run.sqlstate, 5))::text);
 	END IF;
 END;
 $$;

@@ -1,16 +1,18 @@
--- Whose jobs are whose: a role sees and changes the jobs, and their runs, that belong to it or to a role that it is a
--- member of. The functions run as their caller, so that this holds for them too.
+-- Whose jobs are whose: a role sees and changes the jobs, and their runs, that belong to it or to a role whose
+-- rights it has. The functions run as their caller, so that this holds for them too.
 
 ALTER TABLE pgbraid.jobs ENABLE ROW LEVEL SECURITY;
-CREATE POLICY owners ON pgbraid.jobs USING (pg_has_role(owner, 'MEMBER'));
+CREATE POLICY owners ON pgbraid.jobs USING (pg_has_role(owner, 'USAGE'));
 COMMENT ON POLICY owners ON pgbraid.jobs IS 'the jobs of the role, and of those that it is a member of';
 
 ALTER TABLE pgbraid.job_runs ENABLE ROW LEVEL SECURITY;
-CREATE POLICY owners ON pgbraid.job_runs USING (EXISTS (SELECT FROM pgbraid.jobs j WHERE j.id = job_runs.job));
+CREATE POLICY owners ON pgbraid.job_runs
+	USING (EXISTS (SELECT FROM pgbraid.jobs j WHERE j.id = job_runs.job AND pg_has_role(j.owner, 'USAGE')));
 COMMENT ON POLICY owners ON pgbraid.job_runs IS 'the runs of jobs that the role may see';
 
 ALTER TABLE pgbraid.job_progress ENABLE ROW LEVEL SECURITY;
-CREATE POLICY owners ON pgbraid.job_progress FOR SELECT USING (EXISTS (SELECT FROM pgbraid.jobs j WHERE j.id = job_progress.job));
+CREATE POLICY owners ON pgbraid.job_progress FOR SELECT
+	USING (EXISTS (SELECT FROM pgbraid.jobs j WHERE j.id = job_progress.job AND pg_has_role(j.owner, 'USAGE')));
 COMMENT ON POLICY owners ON pgbraid.job_progress IS 'the progress of jobs that the role may see';
 
 CREATE FUNCTION pgbraid.job_functions() RETURNS SETOF regprocedure
@@ -23,7 +25,7 @@ BEGIN ATOMIC
 	   AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'pgbraid')
 	   AND (p.proname ~ '^pgjob_' AND p.proname NOT IN ('pgjob_grant', 'pgjob_revoke')
 	        OR p.pronamespace = 'pgbraid'::regnamespace AND p.proname IN (
-	           'here', 'check_options', 'check_job_options', 'check_job_number', 'check_job_word', 'check_job_moment', 'check_schedule',
+	           'here', 'check_options', 'check_job_options', 'check_job_number', 'check_job_word', 'check_job_moment', 'is_sane', 'may_act_as', 'check_schedule',
 	           'schedule_times', 'find_job', 'must_wait', 'add_run', 'hold_run', 'release_run', 'held_runs', 'await_ready',
 	           'lease_of', 'take_run', 'run_in_hand', 'refuse_late', 'cancel_run'));
 END;

@@ -18,5 +18,9 @@ GRANT SELECT ON pgbraid.stat_flow, pgbraid.stat_worker, pgbraid.stat_job TO pg_m
 GRANT SELECT ON pgbraid.jobs, pgbraid.job_runs, pgbraid.job_progress TO pg_monitor;
 CREATE POLICY monitors ON pgbraid.jobs FOR SELECT TO pg_monitor USING (true);
 COMMENT ON POLICY monitors ON pgbraid.jobs IS 'pg_monitor sees all';
+CREATE POLICY monitors ON pgbraid.job_runs FOR SELECT TO pg_monitor USING (true);
+COMMENT ON POLICY monitors ON pgbraid.job_runs IS 'pg_monitor sees all';
+CREATE POLICY monitors ON pgbraid.job_progress FOR SELECT TO pg_monitor USING (true);
+COMMENT ON POLICY monitors ON pgbraid.job_progress IS 'pg_monitor sees all';
 GRANT EXECUTE ON FUNCTION pgbraid.schedule_times(text, timestamptz, text, integer, jsonb, timestamptz) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION pgbraid.workers(), pgbraid.here(), pgbraid.slot_name(bigint) TO pg_monitor;

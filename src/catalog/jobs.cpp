@@ -52,6 +52,12 @@ Job job_from(const Row &row)
 			.decided_until = row.timestamp(18)};
 }
 
+constinit Statement select_job_ids{"SELECT j.id FROM pgbraid.jobs j WHERE j.schedule IS NOT NULL ORDER BY j.id"};
+
+// A run that was made while its job was dropped.
+constinit Statement delete_without_job{
+	"DELETE FROM pgbraid.job_runs r WHERE r.job = $1 AND NOT EXISTS (SELECT FROM pgbraid.jobs j WHERE j.id = $1)"};
+
 constinit Statement delete_changes{"DELETE FROM pgbraid.job_changes RETURNING job"};
 
 constinit Statement update_note{
@@ -90,12 +96,12 @@ constinit Statement select_waiting{
 	"WITH RECURSIVE queue(job) AS ("
 	"    (SELECT r.job FROM pgbraid.job_runs r WHERE r.state = 'waiting' ORDER BY r.job LIMIT 1) "
 	"    UNION ALL "
-	"    SELECT (SELECT r.job FROM pgbraid.job_runs r WHERE r.state = 'waiting' AND r.job > queue.job ORDER BY r.job "
-	"LIMIT 1) "
+	"    SELECT (SELECT r.job FROM pgbraid.job_runs r WHERE r.state = 'waiting' AND r.job > queue.job "
+	"             ORDER BY r.job LIMIT 1) "
 	"      FROM queue WHERE queue.job IS NOT NULL) "
-	"SELECT r.id, r.job, j.concurrency, j.job_group, "
-	"       (SELECT min(g.group_concurrency) FROM pgbraid.jobs g WHERE g.job_group = j.job_group), r.priority, "
-	"r.run_at "
+	"SELECT r.id, r.job, j.concurrency, j.owner::oid || ' ' || j.job_group, "
+	"       (SELECT min(g.group_concurrency) FROM pgbraid.jobs g WHERE g.job_group = j.job_group AND g.owner = j.owner), "
+	"       r.priority, r.run_at "
 	"  FROM queue JOIN pgbraid.jobs j ON j.id = queue.job AND j.home = (SELECT pgbraid.here()), "
 	"       LATERAL (SELECT w.id, w.job, w.priority, w.run_at FROM pgbraid.job_runs w "
 	"                 WHERE w.job = queue.job AND w.state = 'waiting' AND w.run_at <= $1 "
@@ -103,14 +109,20 @@ constinit Statement select_waiting{
 	" ORDER BY r.priority DESC, r.run_at, r.id LIMIT 10000"};
 
 constinit Statement select_active{
-	"SELECT r.job, j.job_group, count(*) FROM pgbraid.job_runs r JOIN pgbraid.jobs j ON j.id = r.job "
-	" WHERE r.state IN ('ready', 'running') GROUP BY r.job, j.job_group"};
+	"SELECT r.job, j.owner::oid || ' ' || j.job_group, count(*) "
+	"  FROM pgbraid.job_runs r JOIN pgbraid.jobs j ON j.id = r.job "
+	" WHERE r.state IN ('ready', 'running') GROUP BY r.job, j.owner, j.job_group"};
 
 constinit Statement update_ready{
 	"UPDATE pgbraid.job_runs r SET state = 'ready', deadline_at = clock_timestamp() + j.pickup_timeout "
 	"  FROM pgbraid.jobs j "
 	" WHERE j.id = r.job AND r.id IN (SELECT w.id FROM pgbraid.job_runs w "
 	"                                  WHERE w.id = ANY ($1) AND w.state = 'waiting' FOR UPDATE SKIP LOCKED)"};
+
+constinit Statement select_overdue{
+	"SELECT o.id FROM pgbraid.job_runs o "
+	" WHERE o.state IN ('ready', 'running') AND least(o.deadline_at, o.lease_until) <= $1 "
+	" ORDER BY least(o.deadline_at, o.lease_until) LIMIT 1000"};
 
 constinit Statement update_overdue{
 	"UPDATE pgbraid.job_runs r "
@@ -120,21 +132,22 @@ constinit Statement update_overdue{
 	"       sqlstate = CASE WHEN r.state = 'running' AND r.deadline_at <= $1 THEN '57014' END, "
 	"       error = CASE WHEN r.state = 'running' AND r.deadline_at <= $1 THEN 'it took longer than its timeout' END, "
 	"       finished_at = clock_timestamp(), deadline_at = NULL, lease_until = NULL "
-	" WHERE r.id IN (SELECT o.id FROM pgbraid.job_runs o "
-	"                 WHERE o.state IN ('ready', 'running') AND least(o.deadline_at, o.lease_until) <= $1 "
-	"                 ORDER BY least(o.deadline_at, o.lease_until) LIMIT 1000 FOR UPDATE SKIP LOCKED)"};
+	" WHERE r.id IN (SELECT o.id FROM pgbraid.job_runs o WHERE o.id = ANY ($2) AND o.state IN ('ready', 'running') "
+	"                   AND least(o.deadline_at, o.lease_until) <= $1 FOR UPDATE SKIP LOCKED)"};
 
 // Who ends a run holds its row until the lock is free.
+constinit Statement select_claimed{
+	"SELECT r.id FROM pgbraid.job_runs r WHERE r.state = 'running' AND r.liveness = 'lock' ORDER BY r.id LIMIT 10000"};
+
 constinit Statement update_orphans{
 	"WITH free AS MATERIALIZED ("
-	"    SELECT r.id FROM pgbraid.job_runs r WHERE r.state = 'running' AND r.liveness = 'lock' "
+	"    SELECT r.id FROM pgbraid.job_runs r WHERE r.id = ANY ($1) AND r.state = 'running' AND r.liveness = 'lock' "
 	"       AND pg_try_advisory_xact_lock('pgbraid.job_runs'::regclass::oid::integer, (r.id & 2147483647)::integer)), "
 	"orphan AS MATERIALIZED ("
 	"    SELECT r.id FROM pgbraid.job_runs r JOIN free ON free.id = r.id "
 	"     WHERE r.state = 'running' AND r.liveness = 'lock' FOR UPDATE OF r SKIP LOCKED) "
 	"UPDATE pgbraid.job_runs r "
-	"   SET state = 'lost', reason = 'its worker is gone', token = NULL, deadline_at = NULL, finished_at = "
-	"clock_timestamp() "
+	"   SET state = 'lost', reason = 'its worker is gone', token = NULL, deadline_at = NULL, finished_at = clock_timestamp() "
 	"  FROM orphan WHERE r.id = orphan.id"};
 
 constinit Statement select_executed{
@@ -163,7 +176,8 @@ constinit Statement select_next_moment{
 	"               WHERE r.state IN ('ready', 'running') AND least(r.deadline_at, r.lease_until) IS NOT NULL))"};
 
 constinit Statement select_ready_commands{
-	"SELECT count(*) FROM (SELECT FROM pgbraid.job_runs r WHERE r.state = 'ready' AND r.handler = 'sql' LIMIT $1) r"};
+	"SELECT count(*) FROM (SELECT FROM pgbraid.job_runs r WHERE r.state = 'ready' AND r.handler = 'sql' "
+	"    AND EXISTS (SELECT FROM pgbraid.jobs j WHERE j.id = r.job AND j.home = (SELECT pgbraid.here())) LIMIT $1) r"};
 
 constinit Statement select_commands{
 	"SELECT EXISTS (SELECT FROM pgbraid.jobs j WHERE j.handler = 'sql' AND j.home = (SELECT pgbraid.here()))"};
@@ -194,6 +208,13 @@ constinit Statement delete_runs{
 	"DELETE FROM pgbraid.job_runs r "
 	" WHERE r.id IN (SELECT old.id FROM old) AND r.state NOT IN ('waiting', 'ready', 'running')"};
 
+std::vector<int64> ids_of(Statement &statement, std::initializer_list<Parameter> parameters = {})
+{
+	std::vector<int64> runs;
+	statement.each(parameters, [&](const Row &row) { runs.push_back(row.bigint(1)); });
+	return runs;
+}
+
 } // namespace
 
 bool has_jobs()
@@ -213,6 +234,16 @@ std::vector<Job> read_jobs()
 	std::vector<Job> jobs;
 	select_jobs.each({null(INT8OID)}, [&](const Row &row) { jobs.push_back(job_from(row)); });
 	return jobs;
+}
+
+std::vector<int64> read_job_ids()
+{
+	return ids_of(select_job_ids);
+}
+
+void delete_runs_without_job(int64 id)
+{
+	delete_without_job.execute({bigint(id)});
 }
 
 std::optional<Job> read_job(int64 id)
@@ -281,26 +312,34 @@ std::vector<ActiveRuns> read_active()
 	return active;
 }
 
-void make_ready(std::span<const int64> runs)
+uint64 make_ready(std::span<const int64> runs)
 {
-	update_ready.execute({bigints(runs)});
+	return update_ready.execute({bigints(runs)});
 }
 
-uint64 end_overdue(TimestampTz now)
+std::vector<int64> read_overdue(TimestampTz now)
 {
-	return update_overdue.execute({timestamp(now)});
+	return ids_of(select_overdue, {timestamp(now)});
 }
 
-uint64 end_orphans()
+uint64 end_overdue(std::span<const int64> runs, TimestampTz now)
 {
-	return update_orphans.execute();
+	return update_overdue.execute({timestamp(now), bigints(runs)});
+}
+
+std::vector<int64> read_claimed()
+{
+	return ids_of(select_claimed);
+}
+
+uint64 end_orphans(std::span<const int64> runs)
+{
+	return update_orphans.execute({bigints(runs)});
 }
 
 std::vector<int64> read_executed()
 {
-	std::vector<int64> runs;
-	select_executed.each({}, [&](const Row &row) { runs.push_back(row.bigint(1)); });
-	return runs;
+	return ids_of(select_executed);
 }
 
 uint64 end_abandoned(std::span<const int64> runs)

@@ -30,6 +30,9 @@ bool has_jobs();
 
 // All of them, in order of their numbers.
 std::vector<Job> read_jobs();
+std::vector<int64> read_job_ids(); // of those with a schedule, followed or not
+// What a race with the drop of a job can leave.
+void delete_runs_without_job(int64 id);
 // One; nothing if it is not to be followed.
 std::optional<Job> read_job(int64 id);
 
@@ -78,12 +81,15 @@ struct ActiveRuns {
 };
 // Of jobs with limits. The total is asked for where there is a limit for all.
 std::vector<ActiveRuns> read_active();
-void make_ready(std::span<const int64> runs);
+uint64 make_ready(std::span<const int64> runs); // how many: not those that somebody else is at
 
-// Runs that nobody picked up in time, that took too long, or whose worker is silent. How many.
-uint64 end_overdue(TimestampTz now);
-// Runs whose worker held a lock that is free now. How many.
-uint64 end_orphans();
+// Runs that nobody picked up in time, that took too long, or whose worker is silent; a part of them, the first. And ends
+// those of them for which that is still so and nobody is at it. How many.
+std::vector<int64> read_overdue(TimestampTz now);
+uint64 end_overdue(std::span<const int64> runs, TimestampTz now);
+// Runs whose workers hold a lock; and ends those of them whose lock is free now.
+std::vector<int64> read_claimed();
+uint64 end_orphans(std::span<const int64> runs);
 // Runs that an executor has taken, as far as their rows say.
 std::vector<int64> read_executed();
 // Ends those of them that no executor has, or has them executed again.

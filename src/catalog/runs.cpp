@@ -118,6 +118,8 @@ std::shared_ptr<const Work> work_of(int64 job, TransactionId version)
 	if (all.size() >= most_known)
 		all.clear();
 	auto work = read_work(job);
+	if (!work) // dropped since the run was taken
+		throw pg::Failure({.sqlstate = "40001", .message = "the job of the run is gone"});
 	all.insert_or_assign(job, Known{version, work});
 	return work;
 }

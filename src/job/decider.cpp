@@ -3,6 +3,8 @@
 #include "job/server_zone.h"
 #include "job/timing.h"
 
+#include <map>
+
 namespace pgbraid::job {
 
 using core::job::Admission;
@@ -18,11 +20,10 @@ constexpr size_t most_at_once = 250; // the first ones are executed while the ne
 
 Trouble Decider::take_changes()
 {
-	std::set<int64> changed;
+	std::set<int64> changed = stale_;
 	auto trouble = pg::attempt("reading pgbraid.jobs", lock_wait, [&] {
 		for (int64 id : catalog::take_job_changes())
 			changed.insert(id);
-		changed.insert(stale_.begin(), stale_.end());
 		if (is_loaded_)
 			for (int64 id : changed)
 				read_again(id);
@@ -30,9 +31,41 @@ Trouble Decider::take_changes()
 			for (const catalog::Job &job : catalog::read_jobs())
 				follow(job);
 	});
-	is_loaded_ = is_loaded_ || !trouble;
-	stale_ = trouble ? std::move(changed) : std::set<int64>{};
-	return trouble;
+	if (!trouble) {
+		is_loaded_ = true;
+		stale_.clear();
+		return trouble;
+	}
+	stale_ = std::move(changed);
+	return take_one_by_one();
+}
+
+// A job that can't be read is left out, and looked at again with the next pass; the others go on.
+Trouble Decider::take_one_by_one()
+{
+	std::vector<int64> ids(stale_.begin(), stale_.end());
+	if (!is_loaded_)
+		if (auto trouble = pg::attempt("reading pgbraid.jobs", lock_wait, [&] { ids = catalog::read_job_ids(); }))
+			return trouble;
+	is_loaded_ = true;
+	Trouble last;
+	for (int64 id : ids) {
+		auto trouble = pg::attempt("reading a job", lock_wait, [&] { read_again(id); });
+		if (!trouble) {
+			stale_.erase(id);
+			continue;
+		}
+		forget(id);
+		last = trouble;
+	}
+	return last;
+}
+
+void Decider::forget(int64 id)
+{
+	timetable_.remove(id);
+	rules_.erase(id);
+	stale_.insert(id);
 }
 
 void Decider::read_again(int64 id)
@@ -41,6 +74,8 @@ void Decider::read_again(int64 id)
 	rules_.erase(id);
 	if (auto job = catalog::read_job(id))
 		follow(*job);
+	else
+		catalog::delete_runs_without_job(id);
 }
 
 // A job that can't be followed says so, and is left out.
@@ -61,10 +96,24 @@ Trouble Decider::decide(Instant now, bool &more)
 	if (taken.empty())
 		return std::nullopt;
 	auto trouble = pg::attempt("deciding what is due", lock_wait, [&] { write(taken, now); });
-	if (trouble)
-		for (const Occurrence &occurrence : taken)
-			stale_.insert(occurrence.job);
-	return trouble;
+	return trouble ? decide_one_by_one(taken, now) : trouble;
+}
+
+// One transaction for each job. What was taken of a job that fails is not decided: it is read again from the table.
+Trouble Decider::decide_one_by_one(const std::vector<Occurrence> &taken, Instant now)
+{
+	std::map<int64, std::vector<Occurrence>> of_jobs;
+	for (const Occurrence &occurrence : taken)
+		of_jobs[occurrence.job].push_back(occurrence);
+	Trouble last;
+	for (const auto &[id, occurrences] : of_jobs) {
+		auto trouble = pg::attempt("deciding what is due", lock_wait, [&] { write(occurrences, now); });
+		if (!trouble)
+			continue;
+		forget(id);
+		last = trouble;
+	}
+	return last;
 }
 
 std::unordered_map<int64, catalog::JobLoad> Decider::loads_of(const std::vector<Occurrence> &taken) const

@@ -26,6 +26,7 @@ public:
 
 	bool has_stale_jobs() const noexcept { return !is_loaded_ || !stale_.empty(); }
 	std::optional<core::job::Instant> next_wake() const { return timetable_.next_wake(); }
+	bool is_due(core::job::Instant now) const { return next_wake() && *next_wake() <= now; }
 	size_t size() const noexcept { return timetable_.size(); }
 
 private:
@@ -36,6 +37,9 @@ private:
 
 	void follow(const catalog::Job &job);
 	void read_again(int64 id);
+	void forget(int64 id);
+	Trouble take_one_by_one();
+	Trouble decide_one_by_one(const std::vector<core::job::Occurrence> &taken, core::job::Instant now);
 	void write(const std::vector<core::job::Occurrence> &taken, core::job::Instant now);
 	std::unordered_map<int64, catalog::JobLoad> loads_of(const std::vector<core::job::Occurrence> &taken) const;
 	const char *admit(const core::job::Occurrence &occurrence, catalog::JobLoad &load);

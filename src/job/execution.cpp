@@ -7,6 +7,7 @@
 #include "job/current_run.h"
 #include "job/detached/launch.h"
 #include "job/hold.h"
+#include "pg/compat.h"
 #include "pg/transaction.h"
 
 extern "C" {
@@ -14,7 +15,6 @@ extern "C" {
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/proc.h"
-#include "utils/acl.h"
 #include "utils/portal.h"
 #include "utils/syscache.h"
 #include "utils/timeout.h"
@@ -35,7 +35,7 @@ void require_role(const Work &work)
 		throw pg::Failure({.sqlstate = "42704",
 						   .message = "the role that the job runs as does not exist any more",
 						   .hint = "Give it another one: pgjob_alter(job, run_as => ...)."});
-	if (!pg::call([&] { return is_member_of_role(work.owner, work.run_as); }))
+	if (!pg::call([&] { return pg::may_act_as(work.owner, work.run_as); }))
 		throw pg::Failure({.sqlstate = "42501",
 						   .message = "the owner of the job may no longer act as the role that it runs as",
 						   .hint = "GRANT that role to the owner, or give the job another one."});
@@ -64,7 +64,7 @@ CommandResult run_as_role(const ClaimedRun &run)
 		PortalHashTableDeleteAll(); // a cursor WITH HOLD would be read at commit, by us
 	});
 	become_ourselves();
-	take_search_path_back();
+	take_session_back();
 	return result;
 }
 
@@ -113,10 +113,14 @@ bool execute_detached(const ClaimedRun &run, RunEnd &end)
 	try {
 		return run_detached(run, end) == Detached::done;
 	} catch (const pg::Failure &failure) {
-		end.sqlstate = failure.sqlstate();
-		end.error = std::string(failure.what()) + "\nHINT: " + failure.hint();
-		return true;
+		pg::Caught trouble = pg::detail::copy(failure);
+		note_failure(end, trouble);
+	} catch (const pg::Error &error) {
+		pg::Caught trouble = pg::detail::copy(error);
+		note_failure(end, trouble);
+		pg::detail::abort();
 	}
+	return true;
 }
 
 void end_run(const ClaimedRun &run, RunEnd &end)
@@ -157,8 +161,8 @@ std::optional<ClaimedRun> execute(const ClaimedRun &run, bool may_go_on)
 		ignore_cancels();
 		pg::in_transaction("putting a run off", [&] { catalog::put_off(run, "no background worker slot was free"); });
 	}
-	let_go_of_run();
 	reset_session();
+	let_go_of_run();
 	return next;
 }
 

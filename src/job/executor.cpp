@@ -7,6 +7,7 @@
 #include "worker/process.h"
 
 extern "C" {
+#include "miscadmin.h"
 #include "utils/memutils.h"
 }
 
@@ -30,18 +31,24 @@ bool has_grown()
 std::optional<ClaimedRun> claim()
 {
 	std::optional<ClaimedRun> run;
-	pg::in_transaction("looking for a run", [&] {
+	auto trouble = pg::attempt("looking for a run", [&] {
 		set_synchronous_commit("off"); // a run that nobody remembers to have been taken is taken again
 		if ((run = claim_run()))
 			hold_run(run->id);
 	});
-	return run;
+	if (!trouble)
+		return run;
+	let_go_of_run();
+	ignore_cancels();
+	ereport(LOG, (errmsg("executor of jobs: %s", trouble->message.c_str())));
+	return std::nullopt;
 }
 
 // One run after the other, until there is none.
 void execute_all(ClaimedRun first)
 {
-	pg_atomic_write_u32(&self().wants_wake, 0);
+	if (pg_atomic_exchange_u32(&self().wants_wake, 0) == 0)
+		worker::wake_executors(MyDatabaseId, 1); // somebody has woken us for something else meanwhile
 	std::optional<ClaimedRun> next = std::move(first);
 	while (next) {
 		ClaimedRun run = std::move(*next);

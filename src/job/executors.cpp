@@ -80,6 +80,8 @@ void start_executors(int ready, bool keep_warm)
 	int wanted = ready == 0 ? 0 : Min(ready + count_busy(), settings::job_executors());
 	for (int number = 1; number <= Max(wanted, keep_warm ? 1 : 0); number++)
 		start(number);
+	if (ready > 0)
+		(void) worker::wake_idle_executors(MyDatabaseId, ready); // who was to be woken may have been busy, or about to leave
 }
 
 void stop_executors()

@@ -45,7 +45,7 @@ struct Held {
 	int64 run;
 	Oid class_id;
 	SubTransactionId taken_by; // that took it; invalid once it has committed
-	bool is_released;		   // when the transaction commits
+	SubTransactionId released_by; // when it commits; invalid: it is not released
 };
 struct Claims {
 	std::vector<Held> held;
@@ -70,22 +70,25 @@ void drop_if(Condition &&condition)
 
 void at_end_of_transaction(XactEvent event, void *)
 {
-	if (event == XACT_EVENT_COMMIT)
-		drop_if([](const Held &each) { return each.is_released; });
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
+		drop_if([](const Held &each) { return each.released_by != InvalidSubTransactionId; });
 	else if (event == XACT_EVENT_ABORT)
 		drop_if([](const Held &each) { return each.taken_by != InvalidSubTransactionId; });
 	else
 		return;
 	for (Held &each : claims->held) {
-		each.taken_by = InvalidSubTransactionId;
-		each.is_released = false;
+		each.taken_by = each.released_by = InvalidSubTransactionId;
 	}
 }
 
 void at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId, void *)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB) // those of its children have greater numbers
-		drop_if([mine](const Held &each) { return each.taken_by >= mine; });
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	drop_if([mine](const Held &each) { return each.taken_by >= mine; }); // those of its children have greater numbers
+	for (Held &each : claims->held)
+		if (each.released_by >= mine)
+			each.released_by = InvalidSubTransactionId;
 }
 
 // By now the locks are free. The scheduler looks for runs without a worker only when it has a reason to.
@@ -123,7 +126,7 @@ std::string hold(int64 run, const std::string &worker)
 	Oid class_id = run_class();
 	if (is_shared_with(worker) || !pg::call([&] { return acquire(class_id, run); }))
 		return "lease";
-	mine.held.push_back({run, class_id, GetCurrentSubTransactionId(), false});
+	mine.held.push_back({run, class_id, GetCurrentSubTransactionId(), InvalidSubTransactionId});
 	return "lock";
 }
 
@@ -148,7 +151,8 @@ PGBRAID_FUNCTION(pgbraid_hold_run)
 PGBRAID_FUNCTION(pgbraid_release_run)
 {
 	for (auto &each : pgbraid::job::my_claims().held)
-		each.is_released = each.is_released || each.run == PG_GETARG_INT64(0);
+		if (each.run == PG_GETARG_INT64(0) && each.released_by == InvalidSubTransactionId)
+			each.released_by = GetCurrentSubTransactionId();
 	PG_RETURN_VOID();
 }
 
@@ -173,6 +177,7 @@ PGBRAID_FUNCTION(pgbraid_held_runs)
 PGBRAID_FUNCTION(pgbraid_await_ready)
 {
 	using namespace pgbraid;
+	worker::require_preload();
 	job::Claims &mine = job::my_claims();
 	pg::call([&] {
 		const Interval *patience = PG_GETARG_INTERVAL_P(0);

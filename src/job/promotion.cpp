@@ -44,19 +44,20 @@ Places places_for(const std::vector<catalog::WaitingRun> &waiting, Groups &group
 
 } // namespace
 
-void promote_waiting(TimestampTz now)
+Promotion promote_waiting(TimestampTz now)
 {
 	auto runs = catalog::read_waiting(now);
 	if (runs.empty())
-		return;
+		return {0, 0};
 	Groups groups;
 	Places places = places_for(runs, groups);
 	std::vector<core::job::Waiting> waiting;
 	for (const catalog::WaitingRun &run : runs)
 		waiting.push_back({run.id, run.job, groups.number_of(run.group), run.priority, to_instant(run.run_at)});
 	auto chosen = core::job::fill_places(std::move(waiting), std::move(places));
-	if (!chosen.empty())
-		catalog::make_ready(std::vector<int64>(chosen.begin(), chosen.end()));
+	if (chosen.empty())
+		return {0, 0};
+	return {chosen.size(), catalog::make_ready(std::vector<int64>(chosen.begin(), chosen.end()))};
 }
 
 } // namespace pgbraid::job

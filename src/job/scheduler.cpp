@@ -3,6 +3,7 @@
 #include "catalog/dispatch.h"
 #include "job/decider.h"
 #include "job/dispatch/keeper.h"
+#include "job/endings.h"
 #include "job/executors.h"
 #include "job/promotion.h"
 #include "job/server_zone.h"
@@ -25,6 +26,8 @@ using worker::self;
 constexpr int64 clock_check = 5 * USECS_PER_SEC; // a machine that slept does not know that its sleep was longer
 constexpr int64 sweep_interval = 5 * USECS_PER_SEC;
 constexpr int64 retention_interval = 60 * USECS_PER_SEC;
+constexpr int64 retention_pause = USECS_PER_SEC / 10; // where there is more to delete
+constexpr int most_rounds = 20;
 constexpr int64 try_again = USECS_PER_SEC;
 constexpr TimestampTz never = PG_INT64_MAX;
 
@@ -95,23 +98,14 @@ void Scheduler::leave_without_jobs(uint32 touched)
 	worker::retire(touched);
 }
 
+// A part, where there is much: there are other things to do.
 void Scheduler::decide()
 {
 	bool more = true;
-	while (more && decider_.next_wake() && *decider_.next_wake() <= to_instant(now_)) {
-		if (!note(decider_.decide(to_instant(now_), more)))
-			return;
+	for (int round = 0; round < most_rounds && more && decider_.is_due(to_instant(now_)); round++) {
+		(void) note(decider_.decide(to_instant(now_), more));
 		has_changed_ = true;
 	}
-}
-
-// An executor says what it has taken before the row does; so the rows are read first.
-void end_abandoned()
-{
-	std::vector<int64> abandoned = catalog::read_executed();
-	std::erase_if(abandoned, [](int64 run) { return worker::is_executed(MyDatabaseId, run); });
-	if (!abandoned.empty())
-		catalog::end_abandoned(abandoned);
 }
 
 void Scheduler::look_after_runs()
@@ -121,43 +115,47 @@ void Scheduler::look_after_runs()
 	bool is_sweep_due = is_nudged || next_sweep_ == 0 || (has_held_runs_ && now_ >= next_sweep_);
 	if (!has_changed_ && !is_sweep_due && now_ < next_moment_)
 		return;
+	nudged_ = nudged;
+	bool is_done = note(end_overdue(now_));
+	if (is_sweep_due) {
+		is_done = note(end_without_worker()) && is_done;
+		next_sweep_ = now_ + sweep_interval;
+	}
+	Promotion promotion{0, 0};
 	int64 ready = 0;
-	bool done = note(pg::attempt("looking after runs", lock_wait, [&] {
-		catalog::end_overdue(now_);
-		if (is_sweep_due) {
-			catalog::end_orphans();
-			end_abandoned();
-		}
-		promote_waiting(now_);
-		TimestampTz next = catalog::next_moment(now_);
-		next_moment_ = next == 0 ? never : next;
+	is_done = note(pg::attempt("looking after runs", lock_wait, [&] {
+		promotion = promote_waiting(now_);
+		next_moment_ = catalog::next_moment(now_);
 		has_held_runs_ = catalog::has_held_runs();
 		ready = catalog::count_ready_commands(settings::job_executors());
-	}));
-	if (!done)
-		return;
-	nudged_ = nudged;
-	has_changed_ = false;
-	if (is_sweep_due)
-		next_sweep_ = now_ + sweep_interval;
+	})) && is_done;
+	if (next_moment_ == 0)
+		next_moment_ = never;
+	// What others are at, and what waits for an executor, is looked at again soon, in case that nobody tells of it.
+	if (next_moment_ <= now_ || promotion.chosen > promotion.made_ready || ready > 0)
+		next_moment_ = now_ + try_again;
+	has_changed_ = !is_done || promotion.made_ready > 0;
 	start_executors((int) ready, has_commands_);
 }
 
+// A part in each pass, since there are other things to do.
 void Scheduler::delete_old_runs()
 {
 	if (now_ < next_retention_)
 		return;
-	bool more = true;
-	while (more && note(pg::attempt("deleting old runs", lock_wait,
-									[&] { more = catalog::delete_old_runs(retained_job_, retained_run_); })))
-		pg::check_interrupts();
-	next_retention_ = now_ + retention_interval;
+	bool more = false;
+	(void) note(pg::attempt("deleting old runs", lock_wait,
+							[&] { more = catalog::delete_old_runs(retained_job_, retained_run_); }));
+	next_retention_ = now_ + (more ? retention_pause : retention_interval);
 }
 
 void Scheduler::pass()
 {
 	has_failed_ = false;
 	now_ = clock();
+	// The clock may have been put back.
+	next_sweep_ = Min(next_sweep_, now_ + sweep_interval);
+	next_retention_ = Min(next_retention_, now_ + retention_interval);
 	follow_jobs();
 	decide();
 	look_after_runs();
@@ -171,16 +169,17 @@ void Scheduler::pass()
 
 int64 Scheduler::patience() const
 {
-	if (has_failed_)
-		return try_again;
+	TimestampTz now = clock();
 	int64 until = Min(next_moment_, next_retention_);
+	if (has_failed_ || has_changed_)
+		until = Min(until, has_failed_ ? now + try_again : now);
 	if (dispatcher_moment_ != 0)
 		until = Min(until, dispatcher_moment_);
 	if (has_held_runs_)
 		until = Min(until, next_sweep_);
 	if (auto wake = decider_.next_wake())
 		until = Min(until, to_timestamp(*wake));
-	return Min(Max(until - clock(), 0), clock_check);
+	return Min(Max(until - now, 0), clock_check);
 }
 
 void Scheduler::run()

@@ -115,9 +115,11 @@ private:
 	int context_;
 };
 
+// Read under the search_path of the caller, and run as the owner: no operator may be looked up.
 constinit pg::spi::Statement select_awaited{
-	"SELECT EXISTS (SELECT FROM pgbraid.job_dependencies d WHERE d.upstream = $1) "
-	"    OR EXISTS (SELECT FROM pgbraid.job_progress p WHERE p.job = $1 AND p.failures > 0)"};
+	"SELECT EXISTS (SELECT FROM pgbraid.job_dependencies d WHERE d.upstream OPERATOR(pg_catalog.=) $1) "
+	"    OR EXISTS (SELECT FROM pgbraid.job_progress p WHERE p.job OPERATOR(pg_catalog.=) $1 "
+	"                  AND p.failures OPERATOR(pg_catalog.>) 0)"};
 constinit pg::spi::Statement call_run_ended{"SELECT pgbraid.run_ended($1)"};
 
 // Most runs succeed and nobody waits for that.

@@ -19,6 +19,7 @@ extern "C" {
 #include "storage/waiteventset.h"
 #endif
 #include "tcop/pquery.h"
+#include "utils/acl.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
@@ -159,6 +160,16 @@ inline void run_portal(Portal portal, DestReceiver *destination, QueryCompletion
 	(void) PortalRun(portal, FETCH_ALL, true, destination, destination, completion);
 #else
 	(void) PortalRun(portal, FETCH_ALL, true, true, destination, destination, completion);
+#endif
+}
+
+// Could it SET ROLE to the other?
+inline bool may_act_as(Oid member, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return member_can_set_role(member, role);
+#else
+	return is_member_of_role(member, role);
 #endif
 }
 

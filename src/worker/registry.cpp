@@ -311,23 +311,34 @@ bool touch_scheduler(Oid database) noexcept
 	return tell_scheduler(database, true);
 }
 
-// Where all that there are have something to do, it is for the scheduler to start more.
+int wake_idle_executors(Oid database, int count) noexcept
+{
+	for (int i = 0; i < entry_count() && count > 0; i++) {
+		Entry &entry = registry->entries[i];
+		if (entry.kind != Kind::executor || entry.database != database ||
+			pg_atomic_exchange_u32(&entry.wants_wake, 0) == 0)
+			continue;
+		Latch *latch = entry.latch;
+		if (latch != nullptr)
+			SetLatch(latch);
+		count--;
+	}
+	return count;
+}
+
+static int count_executors(Oid database) noexcept
+{
+	int count = 0;
+	for (int i = 0; i < entry_count(); i++) {
+		const Entry &entry = registry->entries[i];
+		count += entry.kind == Kind::executor && entry.database == database && entry.pid != 0;
+	}
+	return count;
+}
+
 void wake_executors(Oid database, int count) noexcept
 {
-	int executors = 0;
-	for (int i = 0; i < entry_count(); i++) {
-		Entry &entry = registry->entries[i];
-		if (entry.kind != Kind::executor || entry.database != database)
-			continue;
-		executors += entry.pid != 0;
-		if (count > 0 && pg_atomic_exchange_u32(&entry.wants_wake, 0) == 1) {
-			Latch *latch = entry.latch;
-			if (latch != nullptr)
-				SetLatch(latch);
-			count--;
-		}
-	}
-	if (count > 0 && executors < settings::job_executors())
+	if (wake_idle_executors(database, count) > 0 && count_executors(database) < settings::job_executors())
 		nudge_scheduler(database);
 }
 

@@ -120,6 +120,9 @@ void nudge_scheduler(Oid database) noexcept;
 bool touch_scheduler(Oid database) noexcept; // false: there is none
 
 // There are so many more commands to execute in the database.
+// Where all that there are have something to do, the scheduler is told, which starts more. The first one leaves that to
+// its caller, and returns for how many nobody was idle.
+int wake_idle_executors(Oid database, int count) noexcept;
 void wake_executors(Oid database, int count) noexcept;
 
 // For the dispatcher of the database: a run can be offered; or (touch) one that it has given away has ended, or jobs or

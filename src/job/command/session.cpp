@@ -12,6 +12,7 @@ extern "C" {
 #include "catalog/pg_type_d.h"
 #include "commands/async.h"
 #include "commands/prepare.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/array.h"
@@ -99,14 +100,19 @@ void set_synchronous_commit(const char *value)
 	pg::call([&] { set_local("synchronous_commit", value, PGC_USERSET, 0); });
 }
 
-void take_search_path_back()
+void take_session_back()
 {
-	pg::call([] { set_local("search_path", "pg_catalog, pg_temp", PGC_USERSET, 0); });
+	pg::call([] {
+		set_local("search_path", "pg_catalog, pg_temp", PGC_USERSET, 0);
+		if (SessionReplicationRole != SESSION_REPLICATION_ROLE_ORIGIN)
+			set_local("session_replication_role", "origin", PGC_SUSET, 0); // our triggers shall fire
+	});
 }
 
 void reset_session()
 {
 	pg::call([] {
+		HOLD_INTERRUPTS(); // a cancel is for a run
 		PortalHashTableDeleteAll();
 		ResetAllOptions();
 		DropAllPreparedStatements();
@@ -117,6 +123,7 @@ void reset_session()
 			ResetTempTableNamespace();
 			CommitTransactionCommand();
 		}
+		RESUME_INTERRUPTS();
 	});
 }
 

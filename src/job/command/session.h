@@ -14,8 +14,8 @@ void apply_settings(const catalog::Work &work);
 // Of the open transaction.
 void set_synchronous_commit(const char *value);
 
-// search_path as everything of ours needs it, after a command has had its own.
-void take_search_path_back();
+// search_path and session_replication_role as what we do ourselves needs them, after a command has had its own.
+void take_session_back();
 
 // Between two commands, outside of a transaction: settings, prepared statements, cursors, LISTEN, advisory locks and
 // temporary tables go.

@@ -5,6 +5,7 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 }
 
@@ -26,11 +27,12 @@ void refuse(int result)
 		elog(ERROR, "could not run the command: %s", SPI_result_code_string(result));
 }
 
-// What a commit would leave until the transaction is no longer the command's: it would run as somebody else.
+// What is put off until the commit would run when the transaction is no longer the command's. Triggers that put things off
+// again are of no use: this goes on until nothing is left.
 void finish_deferred()
 {
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		refuse(SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0));
+		AfterTriggerFireDeferred();
 }
 
 } // namespace
@@ -45,8 +47,8 @@ CommandResult run_statements(const std::string &sql, const Parameters &parameter
 		options.dest = &capture.receiver;
 		refuse(SPI_execute_extended(sql.c_str(), &options));
 		uint64 processed = SPI_processed;
-		finish_deferred();
 		SPI_finish();
+		finish_deferred();
 		return processed;
 	});
 	return {(int64) rows, capture.value ? std::optional<std::string>(capture.value) : std::nullopt};

@@ -50,37 +50,55 @@ std::string settings_text(const ClaimedRun &run)
 	return text;
 }
 
-Oid database_of(const ClaimedRun &run)
+// What the other process is told; text is converted within a transaction.
+struct Message {
+	Oid database = InvalidOid;
+	std::string texts[3]; // command, payload, settings
+};
+
+Message message_for(const ClaimedRun &run)
 {
-	Oid database = MyDatabaseId;
-	if (!run.work->database.empty())
-		pg::in_transaction("looking up a database", [&] {
-			database = pg::call([&] { return get_database_oid(run.work->database.c_str(), true); });
-		});
-	if (!OidIsValid(database))
+	Message message{.database = MyDatabaseId, .texts = {}};
+	pg::in_transaction("preparing a run", [&] {
+		const std::string &name = run.work->database;
+		if (!name.empty())
+			message.database = pg::call([&] { return get_database_oid(name.c_str(), true); });
+		message.texts[0] = pg::to_utf8(run.work->command);
+		message.texts[1] = pg::to_utf8(run.payload.value_or(""));
+		message.texts[2] = pg::to_utf8(settings_text(run));
+	});
+	if (!OidIsValid(message.database))
 		throw pg::Failure({.sqlstate = "3D000",
 						   .message = "database \"" + run.work->database + "\" does not exist",
 						   .hint = "Give the job another one: pgjob_alter(job, database => ...)."});
-	return database;
+	return message;
 }
 
 dsm_segment *make_request(const ClaimedRun &run)
 {
-	std::string texts[] = {pg::to_utf8(run.work->command), pg::to_utf8(run.payload.value_or("")),
-						   pg::to_utf8(settings_text(run))};
-	Oid database = database_of(run);
+	Message message = message_for(run);
 	uint32 at[3], end = sizeof(Request);
 	for (int i = 0; i < 3; i++) {
 		at[i] = end;
-		end += (uint32) texts[i].size() + 1;
+		end += (uint32) message.texts[i].size() + 1;
 	}
 	uint32 queue_at = (uint32) MAXALIGN(end);
 	dsm_segment *segment = pg::call([&] { return dsm_create(queue_at + result_queue_size, 0); });
-	auto *request = new (dsm_segment_address(segment))
-		Request{database, run.work->run_as, run.attempt, run.due_at, run.payload.has_value(), at[0], at[1],
-				at[2],	  queue_at,			"",			 ""};
+	auto *request = new (dsm_segment_address(segment)) Request{
+		.database = message.database,
+		.role = run.work->run_as,
+		.attempt = run.attempt,
+		.due_at = run.due_at,
+		.has_payload = run.payload.has_value(),
+		.command_at = at[0],
+		.payload_at = at[1],
+		.settings_at = at[2],
+		.queue_at = queue_at,
+		.sqlstate = "",
+		.message = "",
+	};
 	for (int i = 0; i < 3; i++)
-		memcpy(request->text(at[i]), texts[i].c_str(), texts[i].size() + 1);
+		memcpy(request->text(at[i]), message.texts[i].c_str(), message.texts[i].size() + 1);
 	return segment;
 }
 
@@ -141,8 +159,11 @@ void read_result(const char *message, RunEnd &end)
 {
 	const auto *header = reinterpret_cast<const ResultHeader *>(message);
 	const char *texts = message + sizeof *header;
-	std::string first = pg::from_utf8({texts, header->log_at});
-	end.log = pg::from_utf8({texts + header->log_at, header->length - header->log_at});
+	std::string first;
+	pg::in_transaction("reading a result", [&] {
+		first = pg::from_utf8({texts, header->log_at});
+		end.log = pg::from_utf8({texts + header->log_at, header->length - header->log_at});
+	});
 	end.sqlstate = header->sqlstate;
 	if (!end.sqlstate.empty()) {
 		end.error = first;

@@ -87,19 +87,15 @@ uint64 run_statements(const char *sql, const Parameters &given, Capture *capture
 	return rows;
 }
 
-void apply_settings()
+// The session's. Who may set one is looked up.
+void apply_settings(const std::string &all)
 {
-	std::string all = pg::from_utf8(request->text(request->settings_at));
 	for (size_t begin = 0; begin < all.size();) {
 		size_t end = Min(all.find('\x01', begin), all.size());
 		std::string one = all.substr(begin, end - begin);
 		size_t equals = one.find('=');
 		std::string name = one.substr(0, equals), value = one.substr(equals + 1);
-		pg::call([&] {
-			StartTransactionCommand(); // who may set it is looked up
-			SetConfigOption(name.c_str(), value.c_str(), PGC_USERSET, PGC_S_SESSION);
-			CommitTransactionCommand();
-		});
+		pg::call([&] { SetConfigOption(name.c_str(), value.c_str(), PGC_USERSET, PGC_S_SESSION); });
 		begin = end + 1;
 	}
 }
@@ -114,40 +110,49 @@ void send(shm_mq_handle *queue, const ResultHeader &fixed, const std::string &fi
 	pg::call([&] { (void) shm_mq_send(queue, message.size(), message.data(), false, true); });
 }
 
-std::string execute(Capture &capture, uint64 &rows)
+struct Ending {
+	ResultHeader header{};
+	std::string first, log;
+};
+
+void execute(Ending &ending)
 {
-	std::string sql = pg::from_utf8(request->text(request->command_at));
-	std::string payload = pg::from_utf8(request->text(request->payload_at));
-	apply_settings();
+	std::string sql, payload;
+	pg::in_transaction("preparing a run", [&] {
+		sql = pg::from_utf8(request->text(request->command_at));
+		payload = pg::from_utf8(request->text(request->payload_at));
+		apply_settings(pg::from_utf8(request->text(request->settings_at)));
+	});
+	pg::call([] {
+		MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "pgbraid run", ALLOCSET_DEFAULT_SIZES));
+	});
+	Capture capture = make_capture(CurrentMemoryContext);
 	Parameters given{request->has_payload ? payload.c_str() : nullptr, request->attempt, request->due_at};
 	debug_query_string = pg::call([&] { return MemoryContextStrdup(TopMemoryContext, sql.c_str()); });
 	pgstat_report_activity(STATE_RUNNING, debug_query_string);
-	rows = pg::call([&] { return run_statements(debug_query_string, given, &capture); });
-	return capture.value ? pg::to_utf8(capture.value) : "";
+	ending.header.rows = (int64) pg::call([&] { return run_statements(debug_query_string, given, &capture); });
+	ending.header.has_output = capture.value != nullptr;
+	ending.first = capture.value ? capture.value : "";
 }
 
 void run(shm_mq_handle *queue)
 {
-	pg::call(
-		[] { MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "pgbraid run", ALLOCSET_DEFAULT_SIZES)); });
-	Capture capture = make_capture(CurrentMemoryContext);
-	ResultHeader header{};
-	std::string first, log;
+	Ending ending;
 	start_listening();
 	try {
-		uint64 rows = 0;
-		first = execute(capture, rows);
-		header.rows = (int64) rows;
-		header.has_output = capture.value != nullptr;
-		log = pg::to_utf8(stop_listening());
+		execute(ending);
 	} catch (const pg::Error &error) {
 		pg::Caught trouble = pg::detail::copy(error);
-		strlcpy(header.sqlstate, trouble.sqlstate.c_str(), sizeof header.sqlstate);
-		first = pg::to_utf8(clip(pg::told(trouble)));
-		log = pg::to_utf8(stop_listening());
+		strlcpy(ending.header.sqlstate, trouble.sqlstate.c_str(), sizeof ending.header.sqlstate);
+		ending.first = clip(pg::told(trouble));
 		pg::detail::abort();
 	}
-	send(queue, header, first, log);
+	ending.log = stop_listening();
+	pg::in_transaction("telling the result", [&] {
+		ending.first = pg::to_utf8(ending.first);
+		ending.log = pg::to_utf8(ending.log);
+	});
+	send(queue, ending.header, ending.first, ending.log);
 }
 
 void set_signals()
