@@ -17,12 +17,13 @@ DECLARE
 BEGIN
 	SELECT j.* INTO mine FROM pgbraid.jobs j WHERE j.id = NEW.job;
 	IF TG_OP = 'INSERT' THEN
-		IF NEW.id <> currval('pgbraid.job_runs_id_seq') OR NEW.serial <> NEW.id OR NEW.attempt <> 1 OR NEW.origin <> 'request'
+		IF NEW.serial <> NEW.id OR NEW.attempt <> 1 OR NEW.origin <> 'request'
 		   OR NEW.state NOT IN ('waiting', 'ready') OR NEW.handler IS DISTINCT FROM mine.handler OR NEW.limited <> pgbraid.must_wait(mine)
 		   OR (NEW.limited AND NEW.state = 'ready') OR NEW.run_at NOT BETWEEN '1900-01-01' AND '9000-01-01'
 		   OR NEW.due_at <> NEW.run_at OR NEW.due_until IS NOT NULL OR NEW.pickups <> 0 OR NEW.cancel_requested
 		   OR num_nonnulls(NEW.token, NEW.liveness, NEW.worker, NEW.pid, NEW.lease_until, NEW.picked_at, NEW.started_at, NEW.finished_at,
 		                   NEW.rows, NEW.output, NEW.sqlstate, NEW.error, NEW.log, NEW.reason) > 0
+		   OR NEW.id <> currval('pgbraid.job_runs_id_seq')
 		THEN
 			RAISE EXCEPTION 'runs are made by pgjob_run'
 				USING ERRCODE = 'insufficient_privilege', HINT = format('SELECT pgjob_run(%L);', mine.job);

@@ -49,8 +49,10 @@ Trouble end_claimed()
 	std::vector<int64> all;
 	auto trouble = pg::attempt("looking for claimed runs", lock_wait, [&] { all = catalog::read_claimed(); });
 	for (size_t begin = 0; begin < all.size(); begin += 200) {
-		std::vector<int64> some(all.begin() + (ptrdiff_t) begin, all.begin() + (ptrdiff_t) Min(begin + 200, all.size()));
-		if (auto found = end_all("ending runs without a worker", [&] { return some; }, end_orphans))
+		std::vector<int64> some(all.begin() + (ptrdiff_t) begin,
+								all.begin() + (ptrdiff_t) Min(begin + 200, all.size()));
+		if (auto found = end_all(
+				"ending runs without a worker", [&] { return some; }, end_orphans))
 			trouble = found;
 	}
 	return trouble;
@@ -60,8 +62,9 @@ Trouble end_claimed()
 
 Trouble end_overdue(TimestampTz now)
 {
-	return end_all("ending overdue runs", [&] { return catalog::read_overdue(now); },
-				   [&](const std::vector<int64> &runs) { (void) catalog::end_overdue(runs, now); });
+	return end_all(
+		"ending overdue runs", [&] { return catalog::read_overdue(now); },
+		[&](const std::vector<int64> &runs) { (void) catalog::end_overdue(runs, now); });
 }
 
 Trouble end_without_worker()

@@ -81,7 +81,8 @@ void start_executors(int ready, bool keep_warm)
 	for (int number = 1; number <= Max(wanted, keep_warm ? 1 : 0); number++)
 		start(number);
 	if (ready > 0)
-		(void) worker::wake_idle_executors(MyDatabaseId, ready); // who was to be woken may have been busy, or about to leave
+		(void) worker::wake_idle_executors(MyDatabaseId,
+										   ready); // who was to be woken may have been busy, or about to leave
 }
 
 void stop_executors()

@@ -44,7 +44,7 @@ bool acquire(Oid class_id, int64 run)
 struct Held {
 	int64 run;
 	Oid class_id;
-	SubTransactionId taken_by; // that took it; invalid once it has committed
+	SubTransactionId taken_by;	  // that took it; invalid once it has committed
 	SubTransactionId released_by; // when it commits; invalid: it is not released
 };
 struct Claims {

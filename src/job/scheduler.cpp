@@ -123,12 +123,14 @@ void Scheduler::look_after_runs()
 	}
 	Promotion promotion{0, 0};
 	int64 ready = 0;
-	is_done = note(pg::attempt("looking after runs", lock_wait, [&] {
-		promotion = promote_waiting(now_);
-		next_moment_ = catalog::next_moment(now_);
-		has_held_runs_ = catalog::has_held_runs();
-		ready = catalog::count_ready_commands(settings::job_executors());
-	})) && is_done;
+	is_done = note(pg::attempt("looking after runs", lock_wait,
+							   [&] {
+								   promotion = promote_waiting(now_);
+								   next_moment_ = catalog::next_moment(now_);
+								   has_held_runs_ = catalog::has_held_runs();
+								   ready = catalog::count_ready_commands(settings::job_executors());
+							   })) &&
+			  is_done;
 	if (next_moment_ == 0)
 		next_moment_ = never;
 	// What others are at, and what waits for an executor, is looked at again soon, in case that nobody tells of it.

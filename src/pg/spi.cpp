@@ -5,6 +5,7 @@ extern "C" {
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 }
@@ -212,18 +213,35 @@ uint64 execute(const char *sql, std::initializer_list<Parameter> parameters)
 	return run(sql, parameters);
 }
 
+namespace {
+
+// A plan is kept, and the tables that it is for may grow from nothing to millions of rows before anybody analyses them:
+// the way by the indexes is right for both. Compiling it is never worth it. For AtEOXact_GUC.
+int begin_planning_by_indexes()
+{
+	int level = NewGUCNestLevel();
+	for (const char *name : {"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"})
+		(void) set_config_option(name, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+} // namespace
+
 uint64 Statement::execute(std::initializer_list<Parameter> parameters)
 {
 	return call([&] {
 		Arguments given(parameters);
+		int level = plan_ != nullptr && SPI_plan_is_valid(plan_) ? 0 : begin_planning_by_indexes();
 		if (plan_ == nullptr) {
-			// Planned once: its tables differ in size, not in what is looked for in them.
 			SPIPlanPtr plan = SPI_prepare_cursor(sql_, given.count, given.types, CURSOR_OPT_GENERIC_PLAN);
 			if (plan == nullptr || SPI_keepplan(plan) != 0)
 				elog(ERROR, "could not prepare \"%s\": %s", sql_, SPI_result_code_string(SPI_result));
 			plan_ = plan;
 		}
-		return checked(SPI_execute_plan(plan_, given.values, given.nulls, false, 0), sql_);
+		uint64 count = checked(SPI_execute_plan(plan_, given.values, given.nulls, false, 0), sql_);
+		if (level > 0)
+			AtEOXact_GUC(true, level);
+		return count;
 	});
 }
 

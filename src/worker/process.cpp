@@ -169,7 +169,6 @@ void pin_settings()
 		{"transaction_timeout", "0"},
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_isolation", "read committed"},
-		{"jit", "off"}, // compiling what we run takes longer than running it
 	};
 	for (const auto &setting : pinned)
 		if (GetConfigOption(setting.name, true, false) != nullptr)

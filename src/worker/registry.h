@@ -56,8 +56,8 @@ struct Entry {
 	TimestampTz launched_at, started_at, next_start_at;
 	int32 failures; // in a row
 	int64 starts;
-	uint64 stream_hash; // which stream and servers stored_sequence speaks of
-	uint64 epoch_hash;	// which epoch stored_lsn and stored_seq do
+	uint64 stream_hash;	 // which stream and servers stored_sequence speaks of
+	uint64 epoch_hash;	 // which epoch stored_lsn and stored_seq do
 	int64 run, next_run; // what an executor executes, and what it has taken for afterwards; 0: nothing
 	bool next_cancelled;
 

@@ -123,9 +123,8 @@ void execute(Ending &ending)
 		payload = pg::from_utf8(request->text(request->payload_at));
 		apply_settings(pg::from_utf8(request->text(request->settings_at)));
 	});
-	pg::call([] {
-		MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "pgbraid run", ALLOCSET_DEFAULT_SIZES));
-	});
+	pg::call(
+		[] { MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "pgbraid run", ALLOCSET_DEFAULT_SIZES)); });
 	Capture capture = make_capture(CurrentMemoryContext);
 	Parameters given{request->has_payload ? payload.c_str() : nullptr, request->attempt, request->due_at};
 	debug_query_string = pg::call([&] { return MemoryContextStrdup(TopMemoryContext, sql.c_str()); });
