@@ -16,19 +16,23 @@ namespace {
 
 using namespace pg::spi;
 
-constinit Statement select_jobs{
-	"SELECT j.id, j.job, j.schedule, j.time_zone, j.options->>'day_match', j.options->>'dst_gap', "
-	"       j.options->>'dst_overlap', j.overlap, j.misfire, "
-	"       coalesce(extract(epoch FROM (j.options->>'grace')::interval) * 1000000, -1)::bigint, "
-	"       coalesce(extract(epoch FROM (j.options->>'misfire_window')::interval) * 1000000, -1)::bigint, "
-	"       coalesce(extract(epoch FROM j.jitter) * 1000000, 0)::bigint, "
-	"       coalesce((j.options->>'misfire_limit')::integer, 100), coalesce((j.options->>'queue_limit')::integer, "
-	"100), "
-	"       (j.options->>'starts_at')::timestamptz, (j.options->>'ends_at')::timestamptz, "
-	"       j.created_at, p.decided_until "
-	"  FROM pgbraid.jobs j JOIN pgbraid.job_progress p ON p.job = j.id "
+#define FOLLOWED_JOBS                                                                                                  \
+	"SELECT j.id, j.job, j.schedule, j.time_zone, j.options->>'day_match', j.options->>'dst_gap', "                    \
+	"       j.options->>'dst_overlap', j.overlap, j.misfire, "                                                         \
+	"       coalesce(extract(epoch FROM (j.options->>'grace')::interval) * 1000000, -1)::bigint, "                     \
+	"       coalesce(extract(epoch FROM (j.options->>'misfire_window')::interval) * 1000000, -1)::bigint, "            \
+	"       coalesce(extract(epoch FROM j.jitter) * 1000000, 0)::bigint, "                                             \
+	"       coalesce((j.options->>'misfire_limit')::integer, 100), coalesce((j.options->>'queue_limit')::integer, "    \
+	"100), "                                                                                                           \
+	"       (j.options->>'starts_at')::timestamptz, (j.options->>'ends_at')::timestamptz, "                            \
+	"       j.created_at, p.decided_until "                                                                            \
+	"  FROM pgbraid.jobs j JOIN pgbraid.job_progress p ON p.job = j.id "                                               \
 	" WHERE j.schedule IS NOT NULL AND j.enabled AND NOT j.paused AND j.home = (SELECT pgbraid.here()) "
-	"   AND ($1 IS NULL OR j.id = $1) ORDER BY j.id"};
+
+constinit Statement select_jobs{FOLLOWED_JOBS " ORDER BY j.id"};
+constinit Statement select_job{FOLLOWED_JOBS " AND j.id = $1"}; // of its own, so that its plan goes by the number
+
+#undef FOLLOWED_JOBS
 
 Job job_from(const Row &row)
 {
@@ -100,7 +104,8 @@ constinit Statement select_waiting{
 	"             ORDER BY r.job LIMIT 1) "
 	"      FROM queue WHERE queue.job IS NOT NULL) "
 	"SELECT r.id, r.job, j.concurrency, j.owner::oid || ' ' || j.job_group, "
-	"       (SELECT min(g.group_concurrency) FROM pgbraid.jobs g WHERE g.job_group = j.job_group AND g.owner = j.owner), "
+	"       (SELECT min(g.group_concurrency) FROM pgbraid.jobs g WHERE g.job_group = j.job_group AND g.owner = "
+	"j.owner), "
 	"       r.priority, r.run_at "
 	"  FROM queue JOIN pgbraid.jobs j ON j.id = queue.job AND j.home = (SELECT pgbraid.here()), "
 	"       LATERAL (SELECT w.id, w.job, w.priority, w.run_at FROM pgbraid.job_runs w "
@@ -108,10 +113,9 @@ constinit Statement select_waiting{
 	"                 ORDER BY w.priority DESC, w.run_at, w.id LIMIT coalesce(j.concurrency, 1000)) r "
 	" ORDER BY r.priority DESC, r.run_at, r.id LIMIT 10000"};
 
-constinit Statement select_active{
-	"SELECT r.job, j.owner::oid || ' ' || j.job_group, count(*) "
-	"  FROM pgbraid.job_runs r JOIN pgbraid.jobs j ON j.id = r.job "
-	" WHERE r.state IN ('ready', 'running') GROUP BY r.job, j.owner, j.job_group"};
+constinit Statement select_active{"SELECT r.job, j.owner::oid || ' ' || j.job_group, count(*) "
+								  "  FROM pgbraid.job_runs r JOIN pgbraid.jobs j ON j.id = r.job "
+								  " WHERE r.state IN ('ready', 'running') GROUP BY r.job, j.owner, j.job_group"};
 
 constinit Statement update_ready{
 	"UPDATE pgbraid.job_runs r SET state = 'ready', deadline_at = clock_timestamp() + j.pickup_timeout "
@@ -147,7 +151,8 @@ constinit Statement update_orphans{
 	"    SELECT r.id FROM pgbraid.job_runs r JOIN free ON free.id = r.id "
 	"     WHERE r.state = 'running' AND r.liveness = 'lock' FOR UPDATE OF r SKIP LOCKED) "
 	"UPDATE pgbraid.job_runs r "
-	"   SET state = 'lost', reason = 'its worker is gone', token = NULL, deadline_at = NULL, finished_at = clock_timestamp() "
+	"   SET state = 'lost', reason = 'its worker is gone', token = NULL, deadline_at = NULL, finished_at = "
+	"clock_timestamp() "
 	"  FROM orphan WHERE r.id = orphan.id"};
 
 constinit Statement select_executed{
@@ -232,7 +237,7 @@ bool has_jobs()
 std::vector<Job> read_jobs()
 {
 	std::vector<Job> jobs;
-	select_jobs.each({null(INT8OID)}, [&](const Row &row) { jobs.push_back(job_from(row)); });
+	select_jobs.each({}, [&](const Row &row) { jobs.push_back(job_from(row)); });
 	return jobs;
 }
 
@@ -249,7 +254,7 @@ void delete_runs_without_job(int64 id)
 std::optional<Job> read_job(int64 id)
 {
 	std::optional<Job> job;
-	select_jobs.each({bigint(id)}, [&](const Row &row) { job = job_from(row); });
+	select_job.each({bigint(id)}, [&](const Row &row) { job = job_from(row); });
 	return job;
 }
 
