@@ -14,7 +14,7 @@ CREATE VIEW pgbraid.stat_worker AS
 	       last_sqlstate, last_error, last_hint, last_error_at
 	  FROM pgbraid.workers();
 COMMENT ON VIEW pgbraid.stat_worker IS 'every worker of pgbraid in the cluster, running or waiting to be started again';
-COMMENT ON COLUMN pgbraid.stat_worker.kind IS 'launcher, manager, flow, scheduler or executor';
+COMMENT ON COLUMN pgbraid.stat_worker.kind IS 'launcher, manager, flow, scheduler, executor or dispatcher';
 COMMENT ON COLUMN pgbraid.stat_worker.database IS 'database that it works in';
 COMMENT ON COLUMN pgbraid.stat_worker.object IS 'name of the flow; else of the database, for an executor with its number';
 COMMENT ON COLUMN pgbraid.stat_worker.state IS 'what it is doing';
