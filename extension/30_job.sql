@@ -35,6 +35,7 @@ CREATE TABLE pgbraid.jobs (
 	priority integer NOT NULL GENERATED ALWAYS AS (coalesce((options->>'priority')::integer, 0)) STORED
 );
 CREATE INDEX ON pgbraid.jobs (job_group) WHERE job_group IS NOT NULL;
+CREATE INDEX ON pgbraid.jobs (handler);
 COMMENT ON TABLE pgbraid.jobs IS 'what pgjob_create made; changed through the pgjob_* functions';
 COMMENT ON COLUMN pgbraid.jobs.id IS 'number of the job';
 COMMENT ON COLUMN pgbraid.jobs.job IS 'name of the job';
