@@ -19,6 +19,7 @@ ARROWS = {
     "http": ["core"],
     "flow": ["worker", "nats", "servers"],
     "job": ["worker", "nats", "servers", "http"],
+    "branch": ["worker"],
     "monitor": ["worker"],
 }
 WITHOUT_POSTGRESQL = {"core", "nats", "http"}

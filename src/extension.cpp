@@ -1,4 +1,8 @@
 // Where PostgreSQL meets the module: one line for each part of it.
+#include "branch/connections.h"
+#include "branch/gate.h"
+#include "branch/labels.h"
+#include "branch/operations.h"
 #include "pg/prelude.h"
 #include "settings/settings.h"
 #include "worker/commit.h"
@@ -26,5 +30,9 @@ PGBRAID_EXPORT void _PG_init()
 	worker::install_registry();
 	worker::install_commit_hooks();
 	worker::install_pause();
+	branch::install_gate();
+	branch::install_operations();
+	branch::install_connections();
+	branch::install_labels();
 	worker::register_launcher();
 }

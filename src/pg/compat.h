@@ -14,13 +14,17 @@ extern "C" {
 #include "replication/syncrep.h"
 #include "replication/walsender_private.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "storage/shm_mq.h"
+#include "storage/smgr.h"
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
 #include "tcop/pquery.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
+#include "utils/relmapper.h"
+#include "utils/syscache.h"
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -190,6 +194,81 @@ inline uint32 wait_event([[maybe_unused]] const char *name)
 	return WaitEventExtensionNew(name);
 #else
 	return PG_WAIT_EXTENSION;
+#endif
+}
+
+// The files of a relation: RelFileLocator, which PostgreSQL 15 calls RelFileNode.
+#if PG_VERSION_NUM >= 160000
+using Locator = RelFileLocator;
+inline Oid file_of_mapped(Oid relation)
+{
+	return RelationMapOidToFilenumber(relation, false);
+}
+#else
+using Locator = RelFileNode;
+inline Oid file_of_mapped(Oid relation)
+{
+	return RelationMapOidToFilenode(relation, false);
+}
+#endif
+
+inline Locator locator(Oid tablespace, Oid database, Oid file)
+{
+	Locator made;
+#if PG_VERSION_NUM >= 160000
+	made.spcOid = tablespace;
+	made.dbOid = database;
+	made.relNumber = file;
+#else
+	made.spcNode = tablespace;
+	made.dbNode = database;
+	made.relNode = file;
+#endif
+	return made;
+}
+
+inline Locator in_database(Locator files, Oid database)
+{
+#if PG_VERSION_NUM >= 160000
+	files.dbOid = database;
+#else
+	files.dbNode = database;
+#endif
+	return files;
+}
+
+inline SMgrRelation open_files(const Locator &locator)
+{
+#if PG_VERSION_NUM >= 170000
+	return smgropen(locator, INVALID_PROC_NUMBER);
+#else
+	return smgropen(locator, InvalidBackendId);
+#endif
+}
+
+// For who changes the row, and the other way round: in-place updates of it are kept out in between.
+inline HeapTuple lock_and_copy_tuple(int cache, Oid key)
+{
+#ifdef InplaceUpdateTupleLock // since 15.9, 16.5, 17.1
+	return SearchSysCacheLockedCopy1(cache, ObjectIdGetDatum(key));
+#else
+	return SearchSysCacheCopy1(cache, ObjectIdGetDatum(key));
+#endif
+}
+
+inline void unlock_tuple([[maybe_unused]] Relation relation, [[maybe_unused]] ItemPointer tuple)
+{
+#ifdef InplaceUpdateTupleLock
+	UnlockTuple(relation, tuple, InplaceUpdateTupleLock);
+#endif
+}
+
+inline bool owns_database(Oid database, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, role);
+#else
+	return pg_database_ownercheck(database, role);
 #endif
 }
 

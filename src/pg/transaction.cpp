@@ -75,6 +75,12 @@ std::string pgbraid::pg::told(const Caught &error)
 	return said;
 }
 
+void pgbraid::pg::throw_again(const Caught &error)
+{
+	throw Failure(
+		{.sqlstate = error.sqlstate.c_str(), .message = error.message, .detail = error.detail, .hint = error.hint});
+}
+
 namespace pgbraid::pg::detail {
 
 void limit_lock_wait(const char *timeout)

@@ -58,6 +58,16 @@ std::optional<Caught> attempt(const char *activity, F &&f)
 	return found;
 }
 
+[[noreturn]] void throw_again(const Caught &error); // as a Failure
+
+// The same, for who can go on only without an error: it is thrown when the transaction has been undone.
+template <typename F>
+void transact(const char *activity, F &&f)
+{
+	if (auto error = attempt(activity, f))
+		throw_again(*error);
+}
+
 namespace detail {
 void limit_lock_wait(const char *timeout);
 void begin_to_listen_to_timeouts();

@@ -21,6 +21,7 @@ int job_executors_setting = 4;
 int job_concurrency_setting = 0;
 int job_dispatches_setting = 200;
 int job_clock_shift = 0;
+int branch_trash_age_setting = 60 * 60;
 int restart_delay_max = 30 * 1000;
 
 struct Integer {
@@ -60,6 +61,9 @@ const Integer integers[] = {
 	{"pgbraid.job_clock_shift", "Puts the clock that schedules go by ahead, or back.",
 	 "For tests of what jobs do after the clock was wrong.", &job_clock_shift, -INT_MAX, INT_MAX, PGC_SIGHUP,
 	 GUC_UNIT_MS | GUC_SUPERUSER_ONLY},
+	{"pgbraid.branch_trash_age", "Sets for how long a branch that was dropped or reset can be had back.",
+	 "Then its database is dropped. Until then it takes its place on the disk.", &branch_trash_age_setting, 0, INT_MAX,
+	 PGC_SIGHUP, GUC_UNIT_S},
 	{"pgbraid.restart_delay_max", "Sets the longest delay before a failed worker is started again.",
 	 "The delay starts at 100 ms and doubles with each failure in a row.", &restart_delay_max, 100, INT_MAX, PGC_SIGHUP,
 	 GUC_UNIT_MS},
@@ -135,6 +139,11 @@ int job_dispatches()
 int job_clock_shift_ms()
 {
 	return job_clock_shift;
+}
+
+int branch_trash_age_s()
+{
+	return branch_trash_age_setting;
 }
 
 int restart_delay_max_ms()

@@ -137,10 +137,60 @@ void start_touched(const std::vector<Database> &existing, Probe &probe)
 				start_manager(database);
 }
 
-long until_next_start()
+// It connects to a database that others copy and drop least.
+const Database *database_for_keeper(const std::vector<Database> &existing)
+{
+	auto named = [](const char *name) {
+		return [name](const Database &database) { return strcmp(NameStr(database.name), name) == 0; };
+	};
+	auto found = std::find_if(existing.begin(), existing.end(), named("postgres"));
+	if (found == existing.end())
+		found = std::find_if_not(existing.begin(), existing.end(), named("template1"));
+	return found == existing.end() ? nullptr : &*found;
+}
+
+Entry *keeper_entry(const Database &database)
+{
+	Lock lock(Lock::exclusive);
+	for (int i = 0; i < entry_count(); i++)
+		if (entries()[i].kind == Kind::keeper)
+			return &entries()[i];
+	Entry *entry = add(Kind::keeper, database.oid, 0, "branches");
+	if (entry != nullptr)
+		entry->database_name = database.name;
+	return entry;
+}
+
+// What a crash has left is removed with the first one, right after the start of the server.
+TimestampTz keep_branches(const std::vector<Database> &existing)
+{
+	const Database *database = database_for_keeper(existing);
+	Entry *entry = database ? keeper_entry(*database) : nullptr;
+	TimestampTz now = GetCurrentTimestamp();
+	if (entry == nullptr || entry->pid != 0)
+		return 0;
+	reap(*entry);
+	if (entry->state == State::launching || entry->next_start_at > now)
+		return entry->next_start_at;
+	bool has_failed = entry->state == State::failed;
+	TimestampTz wanted = has_failed ? 0 : take_keeper_wanted(now);
+	if (wanted != 0)
+		return wanted;
+	{
+		Lock lock(Lock::exclusive);
+		entry->database = database->oid;
+		entry->database_name = database->name;
+	}
+	launch(*entry);
+	return 0;
+}
+
+long until_next_start(TimestampTz keeper_at)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	long least = look_again_ms;
+	if (keeper_at != 0)
+		least = Min(least, TimestampDifferenceMilliseconds(now, keeper_at) + 1);
 	Lock lock(Lock::shared);
 	for (int i = 0; i < entry_count(); i++) {
 		const Entry &entry = entries()[i];
@@ -161,7 +211,8 @@ void run()
 		start_touched(existing, probe);
 		tend(existing);
 		probe.step();
-		waiter.wait(probe.done() ? until_next_start() : 20);
+		TimestampTz keeper_at = keep_branches(existing);
+		waiter.wait(probe.done() ? until_next_start(keeper_at) : 20);
 	}
 }
 

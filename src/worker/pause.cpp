@@ -140,4 +140,9 @@ void install_pause()
 	ProcessUtility_hook = process_utility;
 }
 
+void evict(Oid database)
+{
+	pg::call([&] { clear_of_workers(database); });
+}
+
 } // namespace pgbraid::worker

@@ -111,6 +111,7 @@ const char *main_function(Kind kind)
 		case Kind::scheduler: return "pgbraid_scheduler_main";
 		case Kind::executor: return "pgbraid_executor_main";
 		case Kind::dispatcher: return "pgbraid_dispatcher_main";
+		case Kind::keeper: return "pgbraid_keeper_main";
 		default: return "pgbraid_flow_main";
 	}
 }
@@ -157,28 +158,6 @@ bool take_entry(Entry &entry)
 	return true;
 }
 
-// What ALTER DATABASE or ALTER ROLE set for sessions is not meant for us: a timeout would end each long transaction.
-void pin_settings()
-{
-	static constexpr struct {
-		const char *name, *value;
-	} pinned[] = {
-		{"statement_timeout", "0"},
-		{"lock_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"transaction_timeout", "0"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_isolation", "read committed"},
-	};
-	for (const auto &setting : pinned)
-		if (GetConfigOption(setting.name, true, false) != nullptr)
-			SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
-	// What a worker notes must not wait for a standby; what an executor commits is somebody else's.
-	if (self().kind != Kind::executor)
-		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_OVERRIDE);
-}
-
 // From here on, whatever happens to this process is noted in its entry.
 void begin(Entry &entry)
 {
@@ -186,15 +165,6 @@ void begin(Entry &entry)
 	next_log_hook = emit_log_hook;
 	emit_log_hook = note_error;
 	before_shmem_exit(detach, 0);
-}
-
-void unblock_signals()
-{
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	pqsignal(SIGINT,
-			 SIG_IGN); // there is no statement to cancel, and an error out of ereport(LOG) would pass our frames
-	BackgroundWorkerUnblockSignals();
 }
 
 } // namespace
@@ -250,6 +220,37 @@ void request_stop(Entry &entry) noexcept
 		entry.generation++;
 		entry.state = State::stopped;
 	}
+}
+
+void unblock_signals()
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGINT,
+			 SIG_IGN); // there is no statement to cancel, and an error out of ereport(LOG) would pass our frames
+	BackgroundWorkerUnblockSignals();
+}
+
+// What ALTER DATABASE or ALTER ROLE set for sessions is not meant for us: a timeout would end each long transaction.
+void pin_settings()
+{
+	static constexpr struct {
+		const char *name, *value;
+	} pinned[] = {
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+	};
+	for (const auto &setting : pinned)
+		if (GetConfigOption(setting.name, true, false) != nullptr)
+			SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+	// What a worker notes must not wait for a standby; what an executor commits is somebody else's.
+	if (own == nullptr || own->kind != Kind::executor)
+		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_OVERRIDE);
 }
 
 void attach(Datum argument)

@@ -24,6 +24,10 @@ void attach_launcher();
 // For a short-lived worker that the registry does not know: signals, and how it leaves.
 void start_outside_registry();
 
+// The parts of attach() for a worker that the registry does not know and that links to nothing that has threads.
+void unblock_signals();
+void pin_settings(); // once it is connected
+
 // The process will leave by _exit, after the callbacks for shared memory: exit() would run the exit handlers of libnats
 // and OpenSSL beside threads that still use them. That was seen to crash, and a crash restarts the cluster.
 void skip_exit_handlers();

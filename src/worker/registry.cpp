@@ -29,6 +29,7 @@ struct Registry {
 	LWLock *lock;
 	int touched_count;		 // lock
 	bool touched_overflow;	 // lock
+	TimestampTz keeper_at;	 // lock
 	Oid touched[most_noted]; // lock
 	pg_atomic_uint64 claimable_generation;
 	ConditionVariable claimable;
@@ -109,8 +110,8 @@ bool is_alive(const Held &held)
 
 const char *name_of(Kind kind)
 {
-	static constexpr const char *names[] = {"none",		 "launcher", "manager",	  "flow",
-											"scheduler", "executor", "dispatcher"};
+	static constexpr const char *names[] = {"none",		 "launcher", "manager",	   "flow",
+											"scheduler", "executor", "dispatcher", "keeper"};
 	return names[static_cast<int>(kind)];
 }
 
@@ -452,6 +453,24 @@ bool is_held(Oid database) noexcept
 		if (held.database == database && is_alive(held))
 			return true;
 	return false;
+}
+
+void want_keeper(TimestampTz at) noexcept
+{
+	{
+		Lock lock(Lock::exclusive);
+		registry->keeper_at = Min(registry->keeper_at, at);
+	}
+	wake_launcher();
+}
+
+TimestampTz take_keeper_wanted(TimestampTz now) noexcept
+{
+	Lock lock(Lock::exclusive);
+	if (registry->keeper_at > now)
+		return registry->keeper_at;
+	registry->keeper_at = PG_INT64_MAX;
+	return 0;
 }
 
 void wake_launcher() noexcept

@@ -23,7 +23,7 @@ struct Latch;
 
 namespace pgbraid::worker {
 
-enum class Kind : int { none, launcher, manager, flow, scheduler, executor, dispatcher };
+enum class Kind : int { none, launcher, manager, flow, scheduler, executor, dispatcher, keeper };
 enum class State : int { stopped, launching, starting, running, snapshotting, streaming, failed, lost };
 
 const char *name_of(Kind kind);
@@ -150,5 +150,9 @@ void release(Oid database) noexcept;
 bool is_held(Oid database) noexcept; // under Lock
 
 void wake_launcher() noexcept;
+
+// The keeper of branches, one for the cluster, is wanted at that time, or earlier if it was before; 0: now.
+void want_keeper(TimestampTz at) noexcept;
+TimestampTz take_keeper_wanted(TimestampTz now) noexcept; // 0: at once, and it is wanted no more; else when
 
 } // namespace pgbraid::worker

@@ -1,0 +1,152 @@
+#include "branch/copy.h"
+
+#include "branch/freeze.h"
+#include "branch/storage.h"
+#include "catalog/branches.h"
+#include "catalog/databases.h"
+#include "pg/spi.h"
+
+extern "C" {
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "utils/timestamp.h"
+}
+
+#include <algorithm>
+
+namespace pgbraid::branch {
+
+namespace {
+
+constexpr int first_pause_ms = 50, longest_pause_ms = 2000;
+
+void copy_files(Oid copy)
+{
+	show(Phase::copying);
+	std::vector<Stored> relations = read_relations();
+	int64 total = 0;
+	for (const Stored &relation : relations)
+		total += size_of(relation);
+	pg_atomic_write_u64(&current().bytes_done, 0);
+	pg_atomic_write_u64(&current().bytes_total, (uint64) total);
+	make_database_directory(MyDatabaseId, copy, MyDatabaseTableSpace);
+	for (const Stored &relation : relations)
+		copy_relation(relation, copy, [](int64 bytes) {
+			pg_atomic_fetch_add_u64(&current().bytes_done, bytes);
+			check_cancelled();
+		});
+}
+
+// Nobody else is connected, and nobody can be until the transaction ends.
+void expel_sessions()
+{
+	pg::call([] {
+		LockSharedObject(DatabaseRelationId, MyDatabaseId, 0, ShareLock);
+		TerminateOtherDBBackends(MyDatabaseId);
+		int others, prepared;
+		if (CountOtherDBBackends(MyDatabaseId, &others, &prepared))
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("%d sessions of the database did not end", others)));
+	});
+}
+
+// One attempt. False: something was in the way, and nothing has been done.
+bool copy_frozen(Oid copy, bool sealed, const std::function<void()> &finish, std::string &obstacle)
+{
+	const Request &request = current().request;
+	check_freezable(MyDatabaseId);
+	if (request.is_exclusive)
+		expel_sessions();
+	{
+		Freeze freeze;
+		if (!freeze.take(MyDatabaseId, request.gate_timeout_ms)) {
+			obstacle = freeze.obstacle;
+			return false;
+		}
+		copy_files(copy);
+	}
+	show(Phase::syncing);
+	catalog::complete_database(copy, MyDatabaseId, sealed);
+	catalog::label(copy, R"({"state": null})");
+	finish();
+	return true;
+}
+
+void pause_for(int milliseconds)
+{
+	show(Phase::retrying);
+	TimestampTz until = GetCurrentTimestamp() + (int64) milliseconds * 1000;
+	while (GetCurrentTimestamp() < until) {
+		check_cancelled();
+		pg::call([] {
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20, PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+		});
+	}
+}
+
+void copy_until_done(Oid copy, bool sealed, const std::function<void()> &finish)
+{
+	TimestampTz deadline = GetCurrentTimestamp() + (int64) current().request.timeout_ms * 1000;
+	for (int pause = first_pause_ms;; pause = std::min(pause * 2, longest_pause_ms)) {
+		std::string obstacle;
+		bool is_done = false;
+		pg_atomic_fetch_add_u32(&current().attempts, 1);
+		pg::transact("copying a database", [&] { is_done = copy_frozen(copy, sealed, finish, obstacle); });
+		if (is_done)
+			return;
+		if (GetCurrentTimestamp() >= deadline)
+			throw pg::Failure({.sqlstate = "55006",
+							   .message = "the database did not come to rest in time",
+							   .detail = "In the way: " + obstacle + ".",
+							   .hint = "End those transactions, or give it more time: options => '{\"timeout\": \"10 "
+									   "min\", \"gate_timeout\": \"5 s\"}'."});
+		pause_for(pause);
+	}
+}
+
+} // namespace
+
+Oid begin_copy(const std::function<Intent()> &prepare)
+{
+	Oid copy = InvalidOid;
+	pg::transact("beginning to copy a database", [&] {
+		Intent intent = prepare();
+		copy = catalog::insert_database(MyDatabaseId, intent.database);
+		catalog::label(copy, intent.label);
+		catalog::label(copy, R"({"state": "copying"})");
+	});
+	return copy;
+}
+
+void complete_copy(Oid copy, bool sealed, const std::function<void()> &finish)
+{
+	try {
+		copy_until_done(copy, sealed, finish);
+	} catch (const pg::Failure &) {
+		try {
+			remove_database(copy);
+		} catch (const pg::Failure &remains) {
+			ereport(LOG, (errmsg("what was copied of a database is left to be removed later: %s", remains.what())));
+		}
+		throw;
+	}
+}
+
+void remove_database(Oid database)
+{
+	show(Phase::removing);
+	pg::transact("dropping a database", [&] {
+		std::string name;
+		pg::spi::each("SELECT datname FROM pg_catalog.pg_database WHERE oid = $1", {pg::spi::oid(database)},
+					  [&](const pg::spi::Row &row) { name = row.text(1); });
+		if (name.empty())
+			return;
+		pg::call([&] { dropdb(name.c_str(), true, true); });
+	});
+}
+
+} // namespace pgbraid::branch

@@ -1,0 +1,45 @@
+// What the verbs ask of a family of databases, and how they change it. In an open transaction.
+#pragma once
+#include "branch/operations.h"
+#include "catalog/branches.h"
+
+#include <string>
+
+namespace pgbraid::branch {
+
+using catalog::Family;
+using catalog::Kind;
+using catalog::Member;
+
+// The family of the request, locked; its database has a label from now on.
+Family lock_family(const Request &request);
+
+// 42704 with a hint.
+const Member &require(const Family &family, Kind kind, const std::string &name);
+// Of a request that may name either; 42P09 where both kinds have one of that name.
+const Member &require_any(const Family &family, const Request &request);
+void refuse_duplicate(const Family &family, Kind kind, const std::string &name); // 42710
+void refuse_unfinished(const Member &member);									 // 55006
+void refuse_protected(const Member &member);									 // 55000
+
+// 55006 unless forced: slots and subscriptions follow the database, not its name. `what` is about to happen.
+void refuse_replication(const Request &request, const Member &member, const char *what);
+
+// A JSON object for catalog::label().
+class Patch {
+public:
+	Patch &text(const char *key, const std::string &value); // "" removes the key
+	Patch &raw(const char *key, const std::string &json);
+	Patch &now(const char *key);
+	std::string json() const { return "{" + members_ + "}"; }
+
+private:
+	std::string members_;
+};
+
+// The name of its database when it isn't checked out; one that nobody has.
+std::string resting_name(const Family &family, Kind kind, const std::string &name);
+
+void log(const Request &request, Oid database, const char *operation, const std::string &detail = "");
+
+} // namespace pgbraid::branch

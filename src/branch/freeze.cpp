@@ -1,0 +1,158 @@
+#include "branch/freeze.h"
+
+#include "branch/operations.h"
+#include "pg/spi.h"
+
+extern "C" {
+#include "access/transam.h"
+#include "access/twophase.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/timestamp.h"
+}
+
+#include <csignal>
+#include <vector>
+
+namespace pgbraid::branch {
+
+namespace {
+
+using namespace pg::spi;
+
+constexpr long poll_ms = 5;
+constexpr int longest_list = 10;
+
+TimestampTz after(int milliseconds)
+{
+	return GetCurrentTimestamp() + (int64) milliseconds * 1000;
+}
+
+void nap()
+{
+	check_cancelled();
+	pg::call([] {
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, poll_ms, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	});
+}
+
+struct Writer {
+	TransactionId transaction;
+	int pid; // 0: prepared
+};
+
+// Whoever has written in the database and has not ended. Without allocation under the lock.
+std::vector<Writer> read_writers(Oid database)
+{
+	std::vector<Writer> found;
+	found.reserve(ProcGlobal->allProcCount + (size_t) max_prepared_xacts);
+	LWLockAcquire(ProcArrayLock, LW_SHARED);
+	for (uint32 i = 0; i < ProcGlobal->allProcCount + (uint32) max_prepared_xacts; i++) {
+		const PGPROC &process = ProcGlobal->allProcs[i]; // those of prepared transactions come last
+		if (&process != MyProc && process.databaseId == database && TransactionIdIsValid(process.xid))
+			found.push_back({process.xid, process.pid});
+	}
+	LWLockRelease(ProcArrayLock);
+	return found;
+}
+
+std::string list(const std::vector<int> &pids)
+{
+	std::string found;
+	for (size_t i = 0; i < pids.size() && i < longest_list; i++)
+		found += (i == 0 ? "" : ", ") + std::to_string(pids[i]);
+	return pids.size() > longest_list ? found + ", ..." : found;
+}
+
+std::string holders_of(Oid table)
+{
+	std::string found;
+	each("SELECT $1::regclass || ' is locked by ' || coalesce(string_agg(DISTINCT coalesce(l.pid::text, 'a prepared "
+		 "transaction'), ', '), 'somebody who has gone by now') "
+		 "  FROM pg_catalog.pg_locks l WHERE l.relation = $1 AND l.granted AND l.pid <> pg_catalog.pg_backend_pid() "
+		 "   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) "
+		 "   AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', "
+		 "                  'AccessExclusiveLock', 'RowExclusiveLock')",
+		 {oid(table)}, [&](const Row &row) { found = row.text(1); });
+	return found;
+}
+
+// Autovacuum gives way to everybody else, too, unless it prevents wraparound.
+void interrupt_autovacuum()
+{
+	each("SELECT pid FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() "
+		 "   AND backend_type = 'autovacuum worker' AND query NOT LIKE '%(to prevent wraparound)'",
+		 {}, [](const Row &row) { kill((pid_t) row.integer(1), SIGINT); });
+}
+
+} // namespace
+
+bool Freeze::lock_tables()
+{
+	TimestampTz deadline = after(DeadlockTimeout / 2);
+	for (bool is_first = true; !locks_.take(); is_first = false) {
+		if (is_first)
+			interrupt_autovacuum();
+		if (GetCurrentTimestamp() >= deadline) {
+			obstacle = holders_of(locks_.blocked());
+			return false;
+		}
+		nap();
+	}
+	return true;
+}
+
+bool Freeze::drain(int timeout_ms)
+{
+	TimestampTz deadline = after(timeout_ms);
+	if (!gate_->wait_until_drained(deadline)) {
+		obstacle = "processes that write: " + list(gate_->writers());
+		return false;
+	}
+	// Those that wrote in a way that no hook sees.
+	for (const Writer &writer : read_writers(MyDatabaseId)) {
+		while (pg::call([&] { return TransactionIdIsInProgress(writer.transaction); })) {
+			if (writer.pid == 0 || GetCurrentTimestamp() >= deadline) {
+				obstacle = writer.pid == 0 ? "a prepared transaction"
+										   : "process " + std::to_string(writer.pid) + ", which has written";
+				return false;
+			}
+			nap();
+		}
+	}
+	return true;
+}
+
+bool Freeze::take(Oid database, int gate_timeout_ms)
+{
+	show(Phase::locking);
+	if (!lock_tables())
+		return false;
+	show(Phase::draining);
+	gate_.emplace(database);
+	if (!drain(gate_timeout_ms))
+		return false;
+	// Tables that the last writers have made.
+	return lock_tables();
+}
+
+void check_freezable(Oid database)
+{
+	std::string prepared;
+	each("SELECT string_agg(quote_literal(gid), ', ' ORDER BY prepared) FROM pg_catalog.pg_prepared_xacts p "
+		 "  JOIN pg_catalog.pg_database d ON d.datname = p.database WHERE d.oid = $1",
+		 {oid(database)}, [&](const Row &row) { prepared = row.text(1); });
+	if (!prepared.empty())
+		throw pg::Failure({.sqlstate = "55000",
+						   .message = "the database has prepared transactions",
+						   .detail = prepared,
+						   .hint = "End them first: COMMIT PREPARED or ROLLBACK PREPARED."});
+	check_lock_table();
+}
+
+} // namespace pgbraid::branch

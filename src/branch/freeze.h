@@ -1,0 +1,36 @@
+// A database that stands still, while its sessions stay: nobody writes to it, nothing rewrites or vacuums its tables;
+// readers go on. In an open transaction, whose end releases the locks.
+#pragma once
+#include "branch/gate.h"
+#include "branch/relations.h"
+
+#include <optional>
+#include <string>
+
+namespace pgbraid::branch {
+
+class Freeze {
+public:
+	// Tries once: locks first, since who waits for them waits with the gate open; then the gate, until those who write
+	// have ended. False when something is in the way for longer than the timeouts; `obstacle` says what. The caller
+	// rolls back, which lets go of all, before it tries again.
+	//
+	// Deadlocks: it never waits for a lock, and holds locks without the gate closed for less than deadlock_timeout, so
+	// that nobody is cancelled for it. Who waits at the gate may hold a lock that a writer waits for, which no detector
+	// sees: hence the timeout.
+	bool take(Oid database, int gate_timeout_ms);
+
+	std::string obstacle;
+
+private:
+	bool lock_tables();
+	bool drain(int timeout_ms);
+
+	TableLocks locks_;
+	std::optional<ClosedGate> gate_;
+};
+
+// 55000 where it can't be tried at all: prepared transactions.
+void check_freezable(Oid database);
+
+} // namespace pgbraid::branch

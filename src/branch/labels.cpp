@@ -1,0 +1,34 @@
+#include "branch/labels.h"
+
+#include "pg/boundary.h"
+
+extern "C" {
+#include "catalog/objectaddress.h"
+#include "catalog/pg_database.h"
+#include "commands/seclabel.h"
+#include "miscadmin.h"
+}
+
+namespace pgbraid::branch {
+
+namespace {
+
+// For SECURITY LABEL, with which pg_dumpall brings labels back. They decide which database gets which name.
+void check_label(const ObjectAddress *object, const char *)
+{
+	if (object->classId != DatabaseRelationId)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("pgbraid labels databases only")));
+	if (!superuser())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("only a superuser can label a database for pgbraid by hand"),
+						errhint("Use the functions pgbranch_*.")));
+}
+
+} // namespace
+
+void install_labels()
+{
+	register_label_provider("pgbraid", check_label);
+}
+
+} // namespace pgbraid::branch

@@ -1,0 +1,88 @@
+// What is said about branches and snapshots.
+#include "branch/family.h"
+#include "branch/verbs.h"
+#include "catalog/databases.h"
+
+#include <functional>
+
+namespace pgbraid::branch {
+
+namespace {
+
+Outcome change(const Request &request, const std::function<void(const Family &, const Member &)> &f)
+{
+	Outcome outcome;
+	pg::transact("changing a branch", [&] {
+		Family family = lock_family(request);
+		const Member &member = require_any(family, request);
+		refuse_unfinished(member);
+		f(family, member);
+		outcome.database = member.oid;
+	});
+	return outcome;
+}
+
+} // namespace
+
+// The first branch of a family has the name of the request, instead of `main`.
+Outcome init(const Request &request)
+{
+	Outcome outcome;
+	pg::transact("beginning a family", [&] {
+		Family family = catalog::lock_family(request.database);
+		const Member *member = family.find(request.database);
+		if (member->is_labelled)
+			throw pg::Failure({.sqlstate = "42710",
+							   .message = "database \"" + family.name + "\" has branches already",
+							   .hint = "pgbranch_rename gives its first one another name."});
+		Patch patch;
+		patch.text("family", family.name).text("kind", "branch").text("name", request.name).now("created");
+		catalog::label(member->oid, patch.json());
+		log(request, member->oid, "init");
+		outcome.database = member->oid;
+	});
+	return outcome;
+}
+
+Outcome rename(const Request &request)
+{
+	return change(request, [&](const Family &family, const Member &member) {
+		refuse_duplicate(family, member.kind, request.other);
+		if (!member.is_checked_out) {
+			catalog::hold_connections(member.database);
+			catalog::rename_database(member.oid, resting_name(family, member.kind, request.other));
+		}
+		catalog::label(member.oid, Patch().text("name", request.other).json());
+		for (const Member &other : family.members)
+			if (other.parent == member.name && other.oid != member.oid)
+				catalog::label(other.oid, Patch().text("parent", request.other).json());
+		log(request, member.oid, "rename", "from " + member.name);
+	});
+}
+
+Outcome set_protection(const Request &request)
+{
+	bool is_protected = request.verb == Verb::protect;
+	return change(request, [&](const Family &, const Member &member) {
+		catalog::label(member.oid, Patch().raw("protected", is_protected ? "true" : "null").json());
+		log(request, member.oid, is_protected ? "protect" : "unprotect");
+	});
+}
+
+Outcome describe(const Request &request)
+{
+	return change(request, [&](const Family &, const Member &member) {
+		catalog::label(member.oid, Patch().text("description", request.text).json());
+	});
+}
+
+Outcome set_spares(const Request &request)
+{
+	return change(request, [&](const Family &, const Member &member) {
+		catalog::label(member.oid,
+					   Patch().raw("spares", request.number > 0 ? std::to_string(request.number) : "null").json());
+		log(request, member.oid, "spares", std::to_string(request.number));
+	});
+}
+
+} // namespace pgbraid::branch

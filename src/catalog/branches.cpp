@@ -1,0 +1,269 @@
+#include "catalog/branches.h"
+
+#include "pg/spi.h"
+
+extern "C" {
+#include "access/xact.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_database.h"
+#include "commands/seclabel.h"
+#include "common/hashfn.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+}
+
+#include <algorithm>
+
+namespace pgbraid::catalog {
+
+namespace {
+
+using namespace pg::spi;
+
+// Locks of ours on a name or a family, beside those that PostgreSQL takes on databases (whose objsubid is 0).
+enum class Lock : uint16 { connections = 0x5042, family = 0x5046 };
+
+LOCKTAG tag_of(Lock lock, std::string_view name)
+{
+	LOCKTAG tag;
+	uint32 hash = hash_bytes(reinterpret_cast<const unsigned char *>(name.data()), (int) name.size());
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, hash, static_cast<uint16>(lock));
+	return tag;
+}
+
+void take(Lock lock, std::string_view name, LOCKMODE mode)
+{
+	LOCKTAG tag = tag_of(lock, name);
+	pg::call([&] { (void) LockAcquire(&tag, mode, false, false); });
+}
+
+#define LABELLED                                                                                                       \
+	"SELECT d.oid, d.datname, d.datdba, d.datconnlimit, l.label::jsonb AS label "                                      \
+	"  FROM pg_catalog.pg_database d "                                                                                 \
+	"  LEFT JOIN pg_catalog.pg_shseclabel l ON l.objoid = d.oid AND l.classoid = 'pg_catalog.pg_database'::regclass "  \
+	"       AND l.provider = 'pgbraid'"
+
+constexpr char select_family_name[] = "SELECT coalesce(label->>'family', datname) FROM (" LABELLED ") d WHERE oid = $1";
+
+constexpr char select_members[] =
+	"SELECT oid, datname, coalesce(label->>'name', 'main'), coalesce(label->>'kind', 'branch'), label->>'parent', "
+	"       coalesce((label->>'protected')::boolean, false), label->>'state' = 'copying' AND datconnlimit = -2, "
+	"       datname = $1, label IS NOT NULL, label->>'description', coalesce((label->>'spares')::integer, 0), "
+	"       label->'trashed'->>'by', coalesce(label->'trashed'->>'was', 'branch'), "
+	"       (label->'trashed'->>'at')::timestamptz "
+	"  FROM (" LABELLED ") d WHERE label->>'family' = $1 OR (label IS NULL AND datname = $1) ORDER BY oid";
+
+constexpr char merge_label[] = "SELECT jsonb_strip_nulls(coalesce(label, '{}') || $2::jsonb)::text "
+							   "  FROM (" LABELLED ") d WHERE oid = $1";
+
+// The latest hundred.
+constexpr char add_to_log[] =
+	"SELECT (coalesce(label, '{}') || jsonb_build_object('log', ("
+	"    SELECT jsonb_agg(e ORDER BY n) FROM ("
+	"        SELECT e, n FROM jsonb_array_elements(coalesce(label->'log', '[]') || "
+	"jsonb_strip_nulls(jsonb_build_object("
+	"            'at', clock_timestamp(), 'role', pg_get_userbyid($2), 'operation', $3, 'detail', nullif($4, '')))) "
+	"            WITH ORDINALITY entry(e, n) ORDER BY n DESC LIMIT 100) latest)))::text "
+	"  FROM (" LABELLED ") d WHERE oid = $1";
+
+constexpr char select_incomplete[] =
+	"SELECT oid, datname FROM (" LABELLED ") d WHERE label->>'state' = 'copying' AND datconnlimit = -2";
+
+constexpr char select_trash[] =
+	"SELECT oid, datname FROM (" LABELLED ") d "
+	" WHERE label->>'kind' = 'trash' AND (label->'trashed'->>'at')::timestamptz <= $1 ORDER BY oid";
+
+constexpr char select_oldest_trash[] =
+	"SELECT min((label->'trashed'->>'at')::timestamptz) FROM (" LABELLED ") d WHERE label->>'kind' = 'trash'";
+
+constexpr char select_missing_spares[] =
+	"WITH labelled AS (" LABELLED ") "
+	"SELECT s.oid, s.datdba, s.label->>'name' "
+	"  FROM labelled s LEFT JOIN labelled p ON p.label->>'kind' = 'spare' AND p.label->>'family' = s.label->>'family' "
+	"       AND p.label->>'parent' = s.label->>'name' "
+	" WHERE s.label->>'kind' = 'snapshot' AND (s.label->>'spares')::integer > 0 AND s.datconnlimit <> -2 "
+	" GROUP BY s.oid, s.datdba, s.label HAVING (s.label->>'spares')::integer > count(p.oid)";
+
+#undef LABELLED
+
+Kind kind_of(const std::string &name)
+{
+	for (Kind kind : {Kind::branch, Kind::snapshot, Kind::spare})
+		if (core::branch::name_of(kind) == name)
+			return kind;
+	return Kind::trash;
+}
+
+Member member_from(const Row &row)
+{
+	return {.oid = row.oid(1),
+			.database = row.text(2),
+			.name = row.text(3),
+			.kind = kind_of(row.text(4)),
+			.parent = row.text(5),
+			.is_protected = row.boolean(6),
+			.is_copying = !row.is_null(7) && row.boolean(7),
+			.is_checked_out = row.boolean(8),
+			.is_labelled = row.boolean(9),
+			.description = row.text(10),
+			.spares = row.integer(11),
+			.trashed_by = row.text(12),
+			.was = kind_of(row.text(13)),
+			.trashed_at = row.timestamp(14)};
+}
+
+std::string family_name(Oid database)
+{
+	std::string name;
+	if (each(select_family_name, {oid(database)}, [&](const Row &row) { name = row.text(1); }) == 0)
+		throw pg::Failure({.sqlstate = "3D000", .message = "the database is gone"});
+	return name;
+}
+
+Family family_of(std::string name)
+{
+	Family family{std::move(name), {}};
+	each(select_members, {text(family.name)}, [&](const Row &row) { family.members.push_back(member_from(row)); });
+	return family;
+}
+
+void set_label(Oid database, const std::string &label)
+{
+	pg::call([&] {
+		ObjectAddress address;
+		ObjectAddressSet(address, DatabaseRelationId, database);
+		SetSecurityLabel(&address, "pgbraid", label.c_str());
+		CommandCounterIncrement();
+	});
+}
+
+std::vector<Leftover> leftovers(const char *query, std::initializer_list<Parameter> parameters)
+{
+	std::vector<Leftover> found;
+	each(query, parameters, [&](const Row &row) { found.push_back({row.oid(1), row.text(2)}); });
+	return found;
+}
+
+std::string names(const char *query, Oid database)
+{
+	std::string found;
+	each(query, {oid(database)}, [&](const Row &row) { found = row.text(1); });
+	return found;
+}
+
+} // namespace
+
+const Member *Family::find(Kind kind, std::string_view wanted) const noexcept
+{
+	auto found = std::find_if(members.begin(), members.end(),
+							  [&](const Member &member) { return member.kind == kind && member.name == wanted; });
+	return found == members.end() ? nullptr : &*found;
+}
+
+const Member *Family::find(Oid database) const noexcept
+{
+	auto found =
+		std::find_if(members.begin(), members.end(), [&](const Member &member) { return member.oid == database; });
+	return found == members.end() ? nullptr : &*found;
+}
+
+const Member *Family::checked_out() const noexcept
+{
+	auto found =
+		std::find_if(members.begin(), members.end(), [](const Member &member) { return member.is_checked_out; });
+	return found == members.end() ? nullptr : &*found;
+}
+
+std::vector<const Member *> Family::made_from(std::string_view source) const
+{
+	std::vector<const Member *> found;
+	for (const Member &member : members)
+		if (member.parent == source && (member.kind == Kind::branch || member.kind == Kind::snapshot))
+			found.push_back(&member);
+	return found;
+}
+
+Family lock_family(Oid database)
+{
+	std::string name = family_name(database);
+	take(Lock::family, name, ExclusiveLock);
+	return family_of(std::move(name));
+}
+
+Family read_family(Oid database)
+{
+	return family_of(family_name(database));
+}
+
+void label(Oid database, const std::string &patch)
+{
+	std::string merged;
+	each(merge_label, {oid(database), text(patch)}, [&](const Row &row) { merged = row.text(1); });
+	set_label(database, merged);
+}
+
+void log_operation(Oid database, Oid role, std::string_view operation, std::string_view detail)
+{
+	std::string merged;
+	each(add_to_log, {oid(database), oid(role), text(operation), text(detail)},
+		 [&](const Row &row) { merged = row.text(1); });
+	set_label(database, merged);
+}
+
+std::string to_json(std::string_view plain)
+{
+	std::string json;
+	each("SELECT to_json($1)::text", {text(plain)}, [&](const Row &row) { json = row.text(1); });
+	return json;
+}
+
+void hold_connections(const std::string &database)
+{
+	take(Lock::connections, database, ExclusiveLock);
+}
+
+void await_switch(const char *database)
+{
+	LOCKTAG tag = tag_of(Lock::connections, database);
+	(void) LockAcquire(&tag, AccessShareLock, false, false);
+}
+
+std::vector<Leftover> read_incomplete()
+{
+	return leftovers(select_incomplete, {});
+}
+
+std::vector<Leftover> read_trash(TimestampTz before)
+{
+	return leftovers(select_trash, {timestamp(before)});
+}
+
+TimestampTz oldest_trash()
+{
+	TimestampTz oldest = 0;
+	each(select_oldest_trash, {}, [&](const Row &row) { oldest = row.timestamp(1); });
+	return oldest;
+}
+
+std::vector<MissingSpares> read_missing_spares()
+{
+	std::vector<MissingSpares> found;
+	each(select_missing_spares, {}, [&](const Row &row) { found.push_back({row.oid(1), row.oid(2), row.text(3)}); });
+	return found;
+}
+
+std::string slots_of(Oid database)
+{
+	return names("SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_catalog.pg_replication_slots "
+				 " WHERE datoid = $1",
+				 database);
+}
+
+std::string subscriptions_of(Oid database)
+{
+	return names("SELECT string_agg(subname, ', ' ORDER BY subname) FROM pg_catalog.pg_subscription WHERE subdbid = $1",
+				 database);
+}
+
+} // namespace pgbraid::catalog
