@@ -14,7 +14,7 @@ CREATE VIEW pgbraid.branches AS
 SELECT d.oid AS database_oid, d.datname AS database, coalesce(l.label->>'family', d.datname) AS family,
        coalesce(l.label->>'name', 'main') AS name, coalesce(l.label->>'kind', 'branch') AS kind,
        d.datname = coalesce(l.label->>'family', d.datname) AS checked_out,
-       l.label->>'parent' AS parent, (l.label->>'created')::timestamptz AS created_at,
+       l.label->>'parent' AS parent, l.label->>'parent_kind' AS parent_kind, (l.label->>'created')::timestamptz AS created_at,
        coalesce((l.label->>'switched')::timestamptz, (l.label->>'created')::timestamptz) AS used_at,
        coalesce((l.label->>'protected')::boolean, false) AS protected, l.label->>'description' AS description,
        coalesce((l.label->>'spares')::integer, 0) AS spares_wanted,
@@ -32,6 +32,7 @@ COMMENT ON COLUMN pgbraid.branches.name IS 'of the branch or snapshot';
 COMMENT ON COLUMN pgbraid.branches.kind IS 'branch, snapshot, spare (a copy of a snapshot that waits for a reset) or trash';
 COMMENT ON COLUMN pgbraid.branches.checked_out IS 'it has the family''s name';
 COMMENT ON COLUMN pgbraid.branches.parent IS 'branch or snapshot that it was copied from';
+COMMENT ON COLUMN pgbraid.branches.parent_kind IS 'whether that is a branch or a snapshot';
 COMMENT ON COLUMN pgbraid.branches.created_at IS 'when it was made';
 COMMENT ON COLUMN pgbraid.branches.used_at IS 'when it was last checked out or reset, or made';
 COMMENT ON COLUMN pgbraid.branches.protected IS 'it can be neither dropped nor reset';
@@ -280,7 +281,7 @@ BEGIN
 		 WHERE b.family = (SELECT m.family FROM pgbraid.branches m WHERE m.database_oid = mine)
 		   AND b.kind = ANY (kinds) AND b.kind IN ('branch', 'snapshot') AND b.labelled AND b.state = 'ready' AND NOT b.checked_out AND NOT b.protected
 		   AND b.database_oid <> mine AND b.parent IS NOT NULL AND b.used_at < clock_timestamp() - age AND b.name <> ALL (keep)
-		   AND NOT EXISTS (SELECT FROM pgbraid.branches c WHERE c.family = b.family AND c.parent = b.name AND c.kind IN ('branch', 'snapshot'))
+		   AND NOT EXISTS (SELECT FROM pgbraid.branches c WHERE c.family = b.family AND c.parent = b.name AND c.parent_kind = b.kind AND c.kind IN ('branch', 'snapshot'))
 		 ORDER BY b.used_at
 	LOOP
 		name := found.name;

@@ -34,11 +34,15 @@ void copy_files(Oid copy)
 	pg_atomic_write_u64(&current().bytes_done, 0);
 	pg_atomic_write_u64(&current().bytes_total, (uint64) total);
 	make_database_directory(MyDatabaseId, copy, MyDatabaseTableSpace);
-	for (const Stored &relation : relations)
-		copy_relation(relation, copy, [](int64 bytes) {
+	reach("copying");
+	for (size_t i = 0; i < relations.size(); i++) {
+		if (i == relations.size() / 2)
+			reach("half");
+		copy_relation(relations[i], copy, [](int64 bytes) {
 			pg_atomic_fetch_add_u64(&current().bytes_done, bytes);
 			check_cancelled();
 		});
+	}
 }
 
 // Nobody else is connected, and nobody can be until the transaction ends.
@@ -66,12 +70,15 @@ bool copy_frozen(Oid copy, bool sealed, const std::function<void()> &finish, std
 			obstacle = freeze.obstacle;
 			return false;
 		}
+		reach("frozen");
 		copy_files(copy);
+		reach("copied");
 	}
 	show(Phase::syncing);
 	catalog::complete_database(copy, MyDatabaseId, sealed);
 	catalog::label(copy, R"({"state": null})");
 	finish();
+	reach("completing");
 	return true;
 }
 
@@ -119,6 +126,7 @@ Oid begin_copy(const std::function<Intent()> &prepare)
 		catalog::label(copy, intent.label);
 		catalog::label(copy, R"({"state": "copying"})");
 	});
+	reach("intent");
 	return copy;
 }
 
@@ -134,6 +142,7 @@ void complete_copy(Oid copy, bool sealed, const std::function<void()> &finish)
 		}
 		throw;
 	}
+	reach("completed");
 }
 
 void remove_database(Oid database)
@@ -145,6 +154,7 @@ void remove_database(Oid database)
 					  [&](const pg::spi::Row &row) { name = row.text(1); });
 		if (name.empty())
 			return;
+		reach("removing");
 		pg::call([&] { dropdb(name.c_str(), true, true); });
 	});
 }

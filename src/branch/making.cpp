@@ -23,7 +23,9 @@ std::string label_of(const Family &family, Kind kind, const std::string &name, c
 {
 	Patch label;
 	label.text("family", family.name).text("kind", std::string(core::branch::name_of(kind))).text("name", name);
-	label.text("parent", source.name).now("created");
+	label.text("parent", source.name)
+		.text("parent_kind", std::string(core::branch::name_of(source.kind)))
+		.now("created");
 	const Request &request = current().request;
 	if (request.text[0] != '\0')
 		label.text("description", request.text);

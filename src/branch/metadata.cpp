@@ -53,9 +53,8 @@ Outcome rename(const Request &request)
 			catalog::rename_database(member.oid, resting_name(family, member.kind, request.other));
 		}
 		catalog::label(member.oid, Patch().text("name", request.other).json());
-		for (const Member &other : family.members)
-			if (other.parent == member.name && other.oid != member.oid)
-				catalog::label(other.oid, Patch().text("parent", request.other).json());
+		for (const Member *child : family.made_from(member))
+			catalog::label(child->oid, Patch().text("parent", request.other).json());
 		log(request, member.oid, "rename", "from " + member.name);
 	});
 }

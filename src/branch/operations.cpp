@@ -2,12 +2,14 @@
 
 #include "pg/compat.h"
 #include "pg/wait.h"
+#include "settings/settings.h"
 #include "worker/registry.h"
 
 extern "C" {
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
@@ -205,8 +207,8 @@ std::optional<Verb> verb_of(const char *name)
 
 const char *name_of(Phase phase)
 {
-	static constexpr const char *names[] = {"starting", "locking",	 "draining", "copying",
-											"syncing",	"switching", "removing", "retrying"};
+	static constexpr const char *names[] = {"starting",	 "locking",	 "draining", "copying", "syncing",
+											"switching", "removing", "retrying", "held"};
 	return names[static_cast<int>(phase)];
 }
 
@@ -313,6 +315,18 @@ void show(Phase phase) noexcept
 {
 	if (own != nullptr)
 		pg_atomic_write_u32(&own->phase, static_cast<uint32>(phase));
+}
+
+void reach(const char *step)
+{
+	auto is_held = [&] { return strcmp(settings::branch_hold_at(), step) == 0; };
+	if (!is_held())
+		return;
+	for (show(Phase::held); is_held(); check_cancelled())
+		pg::call([] {
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+		});
 }
 
 void check_cancelled()

@@ -36,7 +36,7 @@ enum class Verb : int {
 const char *name_of(Verb verb);
 std::optional<Verb> verb_of(const char *name);
 
-enum class Phase : int { starting, locking, draining, copying, syncing, switching, removing, retrying };
+enum class Phase : int { starting, locking, draining, copying, syncing, switching, removing, retrying, held };
 const char *name_of(Phase phase);
 
 enum class Sessions : int { terminate, terminate_idle, keep }; // on a branch that is checked out no more
@@ -92,6 +92,7 @@ Operation &begin(Datum argument);
 Operation &current() noexcept;
 void finish(Oid result, const std::optional<pg::Caught> &trouble, const char *notice);
 void show(Phase phase) noexcept;
+void reach(const char *step); // waits here while pgbraid.branch_hold_at says so
 void check_cancelled(); // throws 57014 when the session wants no more of it; handles interrupts
 
 int operation_count() noexcept;

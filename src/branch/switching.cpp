@@ -54,6 +54,7 @@ Left switch_to(const Request &request, Oid &database, bool &is_there)
 	catalog::label(target.oid, Patch().now("switched").json());
 	log(request, target.oid, "checkout", old ? "from " + old->name : "");
 	pg::call([] { ForceSyncCommit(); });
+	reach("switching");
 	return old ? Left{old->oid, old->name} : Left{};
 }
 
@@ -100,6 +101,7 @@ Left hand_out(const Request &request, Oid spare)
 	taken.text("kind", "branch")
 		.text("name", old.name)
 		.text("parent", request.name)
+		.text("parent_kind", "snapshot")
 		.text("description", old.description);
 	taken.now("switched");
 	catalog::label(spare, taken.json());
@@ -109,6 +111,7 @@ Left hand_out(const Request &request, Oid spare)
 	catalog::label(old.oid, trashed.json());
 	log(request, spare, "reset", "to " + std::string(request.name));
 	pg::call([] { ForceSyncCommit(); });
+	reach("switching");
 	return {old.oid, old.name};
 }
 
@@ -122,6 +125,8 @@ Outcome checkout(const Request &request)
 		bool is_there = false;
 		Left left;
 		pg::transact("switching branches", [&] { left = switch_to(request, database, is_there); });
+		if (is_there)
+			reach("switched");
 		if (is_there)
 			return settled(request, database, left);
 		Request creation = request;
@@ -137,6 +142,7 @@ Outcome reset(const Request &request)
 	show(Phase::switching);
 	Left left;
 	pg::transact("resetting a branch", [&] { left = hand_out(request, fresh); });
+	reach("switched");
 	worker::evict(left.database);
 	return settled(request, fresh, left);
 }

@@ -18,9 +18,8 @@ namespace {
 void refuse_dependents(const Request &request, const Family &family, const Member &member)
 {
 	std::string names;
-	for (const Member *child : family.made_from(member.name))
-		if (child->oid != member.oid)
-			names += (names.empty() ? "" : ", ") + child->name;
+	for (const Member *child : family.made_from(member))
+		names += (names.empty() ? "" : ", ") + child->name;
 	if (!names.empty() && !request.is_forced)
 		throw pg::Failure({.sqlstate = "2BP01",
 						   .message = "others were made from it",
@@ -116,7 +115,9 @@ Outcome drop(const Request &request)
 		log(request, member.oid, "drop", "");
 		dropped = member.oid;
 		pg::call([] { ForceSyncCommit(); });
+		reach("switching");
 	});
+	reach("switched");
 	end_sessions(dropped);
 	return {.database = dropped};
 }

@@ -51,7 +51,7 @@ constexpr char select_members[] =
 	"       coalesce((label->>'protected')::boolean, false), label->>'state' = 'copying' AND datconnlimit = -2, "
 	"       datname = $1, label IS NOT NULL, label->>'description', coalesce((label->>'spares')::integer, 0), "
 	"       label->'trashed'->>'by', coalesce(label->'trashed'->>'was', 'branch'), "
-	"       (label->'trashed'->>'at')::timestamptz "
+	"       (label->'trashed'->>'at')::timestamptz, coalesce(label->>'parent_kind', 'branch') "
 	"  FROM (" LABELLED ") d WHERE label->>'family' = $1 OR (label IS NULL AND datname = $1) ORDER BY oid";
 
 constexpr char merge_label[] = "SELECT jsonb_strip_nulls(coalesce(label, '{}') || $2::jsonb)::text "
@@ -102,6 +102,7 @@ Member member_from(const Row &row)
 			.name = row.text(3),
 			.kind = kind_of(row.text(4)),
 			.parent = row.text(5),
+			.parent_kind = kind_of(row.text(15)),
 			.is_protected = row.boolean(6),
 			.is_copying = !row.is_null(7) && row.boolean(7),
 			.is_checked_out = row.boolean(8),
@@ -175,11 +176,12 @@ const Member *Family::checked_out() const noexcept
 	return found == members.end() ? nullptr : &*found;
 }
 
-std::vector<const Member *> Family::made_from(std::string_view source) const
+std::vector<const Member *> Family::made_from(const Member &source) const
 {
 	std::vector<const Member *> found;
 	for (const Member &member : members)
-		if (member.parent == source && (member.kind == Kind::branch || member.kind == Kind::snapshot))
+		if (member.oid != source.oid && member.parent == source.name && member.parent_kind == source.kind &&
+			(member.kind == Kind::branch || member.kind == Kind::snapshot))
 			found.push_back(&member);
 	return found;
 }

@@ -26,6 +26,7 @@ struct Member {
 	std::string database, name;
 	Kind kind;
 	std::string parent; // branch or snapshot that it was made from
+	Kind parent_kind;
 	bool is_protected, is_copying, is_checked_out, is_labelled;
 	std::string description;
 	int spares;				// of a snapshot: how many are wanted
@@ -41,7 +42,7 @@ struct Family {
 	const Member *find(Kind kind, std::string_view wanted) const noexcept; // that is complete, or being made
 	const Member *find(Oid database) const noexcept;
 	const Member *checked_out() const noexcept;
-	std::vector<const Member *> made_from(std::string_view source) const;
+	std::vector<const Member *> made_from(const Member &source) const;
 };
 
 // The family that the database belongs to, locked until the transaction ends against others that change it.

@@ -17,6 +17,7 @@ int flow_memory_kb = 16 * 1024;
 int flow_save_interval = 1000;
 int flow_horizon = 10 * 1000;
 bool flow_wait_for_standbys_setting = true;
+char *branch_hold_at_setting;
 int job_executors_setting = 4;
 int job_concurrency_setting = 0;
 int job_dispatches_setting = 200;
@@ -76,6 +77,9 @@ void define()
 	DefineCustomStringVariable("pgbraid.nats_url", "Sets the NATS servers of flows and jobs that name no server.",
 							   "A list of nats:// or tls:// URLs, separated by commas.", &nats_url_setting,
 							   "nats://127.0.0.1:4222", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+	DefineCustomStringVariable("pgbraid.branch_hold_at", "Sets the step at which operations on branches stop and wait.",
+							   "For tests of what a crash at that step leaves.", &branch_hold_at_setting, "", PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
 	DefineCustomBoolVariable(
 		"pgbraid.flow_wait_for_standbys",
 		"Sets whether flows wait until synchronous standbys, and those of failover slots, have a commit.",
@@ -139,6 +143,11 @@ int job_dispatches()
 int job_clock_shift_ms()
 {
 	return job_clock_shift;
+}
+
+const char *branch_hold_at()
+{
+	return branch_hold_at_setting;
 }
 
 int branch_trash_age_s()

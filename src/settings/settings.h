@@ -16,6 +16,7 @@ int job_executors();
 int job_concurrency(); // 0: no limit
 int job_dispatches();
 int job_clock_shift_ms();
+const char *branch_hold_at(); // "" for none
 int branch_trash_age_s();
 int restart_delay_max_ms();
 
