@@ -4,7 +4,7 @@
 #include "branch/storage.h"
 #include "catalog/branches.h"
 #include "catalog/databases.h"
-#include "pg/spi.h"
+#include "worker/pause.h"
 
 extern "C" {
 #include "catalog/pg_database.h"
@@ -21,6 +21,8 @@ extern "C" {
 namespace pgbraid::branch {
 
 namespace {
+
+using catalog::Kind;
 
 constexpr int first_pause_ms = 50, longest_pause_ms = 2000;
 
@@ -64,17 +66,21 @@ bool copy_frozen(Oid copy, bool sealed, const std::function<void()> &finish, std
 	check_freezable(MyDatabaseId);
 	if (request.is_exclusive)
 		expel_sessions();
-	{
-		Freeze freeze;
-		if (!freeze.take(MyDatabaseId, request.gate_timeout_ms)) {
-			obstacle = freeze.obstacle;
-			return false;
-		}
-		reach("frozen");
-		copy_files(copy);
-		reach("copied");
+	catalog::hold_database(copy); // against DROP DATABASE, while its files are being made
+	Freeze freeze;
+	if (!freeze.take(MyDatabaseId, request.gate_timeout_ms)) {
+		obstacle = freeze.obstacle;
+		return false;
 	}
+	reach("frozen");
+	copy_files(copy);
+	reach("copied");
 	show(Phase::syncing);
+	if (std::string intruder = freeze.find_intruder(); !intruder.empty())
+		throw pg::Failure({.sqlstate = "40001",
+						   .message = "something has written to the database although it stood still",
+						   .detail = intruder + ".",
+						   .hint = "Try again when that has ended."});
 	catalog::complete_database(copy, MyDatabaseId, sealed);
 	catalog::label(copy, R"({"state": null})");
 	finish();
@@ -111,7 +117,7 @@ void copy_until_done(Oid copy, bool sealed, const std::function<void()> &finish)
 							   .detail = "In the way: " + obstacle + ".",
 							   .hint = "End those transactions, or give it more time: options => '{\"timeout\": \"10 "
 									   "min\", \"gate_timeout\": \"5 s\"}'."});
-		pause_for(pause);
+		pause_for(pause + MyProcPid % pause); // two that are in each other's way do not try again at the same time
 	}
 }
 
@@ -136,7 +142,7 @@ void complete_copy(Oid copy, bool sealed, const std::function<void()> &finish)
 		copy_until_done(copy, sealed, finish);
 	} catch (const pg::Failure &) {
 		try {
-			remove_database(copy);
+			remove_database(copy, 0);
 		} catch (const pg::Failure &remains) {
 			ereport(LOG, (errmsg("what was copied of a database is left to be removed later: %s", remains.what())));
 		}
@@ -145,17 +151,22 @@ void complete_copy(Oid copy, bool sealed, const std::function<void()> &finish)
 	reach("completed");
 }
 
-void remove_database(Oid database)
+void remove_database(Oid database, TimestampTz trashed_before)
 {
 	show(Phase::removing);
 	pg::transact("dropping a database", [&] {
-		std::string name;
-		pg::spi::each("SELECT datname FROM pg_catalog.pg_database WHERE oid = $1", {pg::spi::oid(database)},
-					  [&](const pg::spi::Row &row) { name = row.text(1); });
-		if (name.empty())
+		// It may have been taken back, or renamed, until now; not from here on.
+		(void) catalog::lock_family(database);
+		catalog::lock_database(database);
+		const catalog::Family family = catalog::read_family(database);
+		const catalog::Member *member = family.find(database);
+		bool is_ours = member != nullptr && (member->is_copying || member->kind == Kind::spare ||
+											 (member->kind == Kind::trash && member->trashed_at <= trashed_before));
+		if (!is_ours)
 			return;
 		reach("removing");
-		pg::call([&] { dropdb(name.c_str(), true, true); });
+		worker::evict(database);
+		pg::call([&] { dropdb(member->database.c_str(), true, true); });
 	});
 }
 

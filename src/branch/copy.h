@@ -22,7 +22,8 @@ Oid begin_copy(const std::function<Intent()> &prepare);
 // transaction that completes it. What is left after a failure is removed.
 void complete_copy(Oid copy, bool sealed, const std::function<void()> &finish);
 
-// Drops a database, whatever state it is in, and ends who is connected to it. Throws what went wrong.
-void remove_database(Oid database);
+// Drops a copy that was not completed, a spare, or trash that has been there since `trashed_before`, and ends who is
+// connected to it; anything else it leaves alone. Throws what went wrong.
+void remove_database(Oid database, TimestampTz trashed_before);
 
 } // namespace pgbraid::branch

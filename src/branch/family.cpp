@@ -1,5 +1,6 @@
 #include "branch/family.h"
 
+#include "pg/compat.h"
 #include "pg/spi.h"
 
 extern "C" {
@@ -32,6 +33,22 @@ Family lock_family(const Request &request)
 	patch.text("family", family.name).text("kind", "branch").text("name", member->name).now("created");
 	catalog::label(member->oid, patch.json());
 	return catalog::read_family(request.database);
+}
+
+const Member &self_of(const Family &family, const Request &request)
+{
+	if (const Member *member = family.find(request.database))
+		return *member;
+	throw pg::Failure({.sqlstate = "3D000", .message = "the database is gone, or of another family"});
+}
+
+void refuse_stranger(const Request &request, const Member &member)
+{
+	if (pg::call([&] { return pg::owns_database(member.oid, request.role); }))
+		return;
+	throw pg::Failure({.sqlstate = "42501",
+					   .message = "must be owner of database \"" + member.database + "\"",
+					   .hint = "It is another one's, though of the same family."});
 }
 
 const Member &require(const Family &family, Kind kind, const std::string &name)
@@ -95,6 +112,16 @@ void refuse_replication(const Request &request, const Member &member, const char
 					   .message = "database \"" + member.database + "\" takes part in replication, which would " + what,
 					   .detail = detail,
 					   .hint = "Remove them, or repeat with force."});
+}
+
+void refuse_subscriptions(const Member &member)
+{
+	std::string names = catalog::subscriptions_of(member.oid);
+	if (!names.empty())
+		throw pg::Failure({.sqlstate = "55006",
+						   .message = "there are subscriptions in database \"" + member.database + "\"",
+						   .detail = "They are: " + names + ".",
+						   .hint = "DROP SUBSCRIPTION there first."});
 }
 
 Patch &Patch::text(const char *key, const std::string &value)

@@ -14,6 +14,12 @@ using catalog::Member;
 // The family of the request, locked; its database has a label from now on.
 Family lock_family(const Request &request);
 
+// The member that the request's database is; 3D000 if it is gone.
+const Member &self_of(const Family &family, const Request &request);
+
+// 42501 unless it belongs to whose operation it is. Asked of every member that is copied, renamed or changed.
+void refuse_stranger(const Request &request, const Member &member);
+
 // 42704 with a hint.
 const Member &require(const Family &family, Kind kind, const std::string &name);
 // Of a request that may name either; 42P09 where both kinds have one of that name.
@@ -24,6 +30,10 @@ void refuse_protected(const Member &member);									 // 55000
 
 // 55006 unless forced: slots and subscriptions follow the database, not its name. `what` is about to happen.
 void refuse_replication(const Request &request, const Member &member, const char *what);
+
+// 55006, forced or not: a database can't be dropped while they are in it, and only who is connected to it can drop
+// them.
+void refuse_subscriptions(const Member &member);
 
 // A JSON object for catalog::label().
 class Patch {
@@ -39,6 +49,21 @@ private:
 
 // The name of its database when it isn't checked out; one that nobody has.
 std::string resting_name(const Family &family, Kind kind, const std::string &name);
+
+// A transaction that takes locks on names, which keep connections waiting: it lets go of them when it does not get all
+// of them soon, and tries again a few times.
+template <typename F>
+void switch_names(const char *activity, F &&f)
+{
+	for (int tries = 0;; tries++) {
+		auto trouble = pg::attempt(activity, "1s", f);
+		if (!trouble)
+			return;
+		if (trouble->sqlstate != "55P03" || tries == 4)
+			pg::throw_again(*trouble);
+		check_cancelled();
+	}
+}
 
 void log(const Request &request, Oid database, const char *operation, const std::string &detail = "");
 

@@ -92,10 +92,9 @@ void interrupt_autovacuum()
 
 } // namespace
 
-bool Freeze::lock_tables()
+bool Freeze::lock_tables(bool (TableLocks::*step)(), TimestampTz deadline)
 {
-	TimestampTz deadline = after(DeadlockTimeout / 2);
-	for (bool is_first = true; !locks_.take(); is_first = false) {
+	for (bool is_first = true; !(locks_.*step)(); is_first = false) {
 		if (is_first)
 			interrupt_autovacuum();
 		if (GetCurrentTimestamp() >= deadline) {
@@ -107,9 +106,8 @@ bool Freeze::lock_tables()
 	return true;
 }
 
-bool Freeze::drain(int timeout_ms)
+bool Freeze::drain(TimestampTz deadline)
 {
-	TimestampTz deadline = after(timeout_ms);
 	if (!gate_->wait_until_drained(deadline)) {
 		obstacle = "processes that write: " + list(gate_->writers());
 		return false;
@@ -131,14 +129,27 @@ bool Freeze::drain(int timeout_ms)
 bool Freeze::take(Oid database, int gate_timeout_ms)
 {
 	show(Phase::locking);
-	if (!lock_tables())
+	if (!lock_tables(&TableLocks::take_tables, after(DeadlockTimeout / 2)))
 		return false;
 	show(Phase::draining);
+	TimestampTz deadline = after(gate_timeout_ms);
 	gate_.emplace(database);
-	if (!drain(gate_timeout_ms))
+	wal_.emplace(database);
+	if (!drain(deadline))
 		return false;
-	// Tables that the last writers have made.
-	return lock_tables();
+	gate_->seal();
+	if (!gate_->wait_until_drained(deadline)) {
+		obstacle = "processes that write: " + list(gate_->writers());
+		return false;
+	}
+	// And tables that the last writers have made.
+	if (!lock_tables(&TableLocks::take_catalogs, deadline) || !lock_tables(&TableLocks::take_tables, deadline))
+		return false;
+	std::vector<TransactionId> open;
+	for (const Writer &writer : read_writers(database))
+		open.push_back(writer.transaction);
+	wal_->begin(std::move(open));
+	return true;
 }
 
 void check_freezable(Oid database)

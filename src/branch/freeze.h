@@ -3,6 +3,7 @@
 #pragma once
 #include "branch/gate.h"
 #include "branch/relations.h"
+#include "branch/wal_check.h"
 
 #include <optional>
 #include <string>
@@ -20,14 +21,18 @@ public:
 	// sees: hence the timeout.
 	bool take(Oid database, int gate_timeout_ms);
 
+	// What has been written to the database although it stood still: "" where nothing has. After the copy.
+	std::string find_intruder() const { return wal_->find_intruder(); }
+
 	std::string obstacle;
 
 private:
-	bool lock_tables();
-	bool drain(int timeout_ms);
+	bool lock_tables(bool (TableLocks::*take)(), TimestampTz deadline);
+	bool drain(TimestampTz deadline);
 
 	TableLocks locks_;
 	std::optional<ClosedGate> gate_;
+	std::optional<WalCheck> wal_;
 };
 
 // 55000 where it can't be tried at all: prepared transactions.

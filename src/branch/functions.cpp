@@ -89,7 +89,7 @@ private:
 };
 
 constexpr const char *sessions[] = {"terminate", "terminate_idle", "keep"};
-constexpr const char *methods[] = {"auto", "wal", "clone"};
+constexpr int most_spares = 16;
 constexpr const char *modes[] = {"live", "exclusive"};
 
 Verb wanted_verb(FunctionCallInfo fcinfo)
@@ -118,7 +118,6 @@ Request request_from(FunctionCallInfo fcinfo)
 	request.creates = given.boolean("create");
 	request.is_exclusive = given.choice<int>("mode", modes) == 1;
 	request.sessions = given.choice<Sessions>("sessions", sessions);
-	request.method = given.choice<Method>("method", methods);
 	request.timeout_ms = given.integer("timeout");
 	request.gate_timeout_ms = given.integer("gate_timeout");
 	request.deadline_ms = given.integer("deadline");
@@ -127,7 +126,8 @@ Request request_from(FunctionCallInfo fcinfo)
 
 bool makes_databases(Verb verb)
 {
-	return verb == Verb::snapshot || verb == Verb::create || verb == Verb::checkout || verb == Verb::reset;
+	return verb == Verb::set_spares || verb == Verb::snapshot || verb == Verb::create || verb == Verb::checkout ||
+		   verb == Verb::reset;
 }
 
 bool has_createdb()
@@ -161,6 +161,10 @@ void refuse_in_midst()
 	if (pg::call([] { return RecoveryInProgress(); }))
 		throw pg::Failure(
 			{.sqlstate = "25006", .message = "a standby has no branches of its own", .hint = "Ask the primary."});
+	// A function that a table's owner has put in the way of ANALYZE, say, would act with the rights of who runs that.
+	if (InSecurityRestrictedOperation())
+		throw pg::Failure(
+			{.sqlstate = "42501", .message = "branches can't be changed within a security-restricted operation"});
 	if (is_writing() || TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		throw pg::Failure({.sqlstate = "25001",
 						   .message = "branches can't be changed by a transaction that has written",
@@ -172,6 +176,10 @@ void check_names(const Request &request)
 	const bool has_other = request.verb == Verb::rename;
 	if (request.verb != Verb::undo)
 		(void) pg::take(core::branch::checked_name(request.name));
+	if (request.number < 0 || request.number > most_spares)
+		throw pg::Failure({.sqlstate = "22023",
+						   .message = "a snapshot has 0 to " + std::to_string(most_spares) + " spares",
+						   .hint = "Each is a copy of it on the disk."});
 	if (has_other)
 		(void) pg::take(core::branch::checked_name(request.other));
 }

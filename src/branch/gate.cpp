@@ -31,6 +31,7 @@ struct alignas(cache_line) Slot {
 struct Gates {
 	alignas(cache_line) pg_atomic_uint32 closed_count;
 	pg_atomic_uint32 closed[most_closed]; // databases, or 0
+	pg_atomic_uint32 sealed[most_closed]; // the same one, when those who had begun have ended
 	ConditionVariable opened, drained;
 	Slot slots[FLEXIBLE_ARRAY_MEMBER]; // by number of the process in ProcGlobal->allProcs
 };
@@ -39,6 +40,7 @@ Gates *gates = nullptr;
 bool is_inside = false; // this transaction has its slot set
 bool is_exempt = false;
 Oid closed_by_us = InvalidOid;
+bool is_sealed_by_us = false;
 
 shmem_request_hook_type next_request = nullptr;
 shmem_startup_hook_type next_startup = nullptr;
@@ -74,6 +76,8 @@ void startup()
 		pg_atomic_init_u32(&gates->closed_count, 0);
 		for (pg_atomic_uint32 &closed : gates->closed)
 			pg_atomic_init_u32(&closed, InvalidOid);
+		for (pg_atomic_uint32 &sealed : gates->sealed)
+			pg_atomic_init_u32(&sealed, InvalidOid);
 		ConditionVariableInit(&gates->opened);
 		ConditionVariableInit(&gates->drained);
 		for (int i = 0; i < slot_count(); i++)
@@ -87,12 +91,17 @@ Slot &own_slot()
 	return gates->slots[MyProc - ProcGlobal->allProcs];
 }
 
-bool is_closed(Oid database)
+bool contains(pg_atomic_uint32 (&databases)[most_closed], Oid database)
 {
-	for (pg_atomic_uint32 &closed : gates->closed)
-		if (pg_atomic_read_u32(&closed) == database)
+	for (pg_atomic_uint32 &one : databases)
+		if (pg_atomic_read_u32(&one) == database)
 			return true;
 	return false;
+}
+
+bool is_closed(Oid database)
+{
+	return contains(gates->closed, database);
 }
 
 void leave()
@@ -106,11 +115,11 @@ void leave()
 		ConditionVariableBroadcast(&gates->drained);
 }
 
-// A transaction that has written in a way that no hook sees would be waited for while it waits.
+// A transaction that has written in a way that no hook sees is waited for, until the gate is sealed.
 bool must_wait()
 {
 	return pg_atomic_read_u32(&gates->closed_count) != 0 && is_closed(MyDatabaseId) &&
-		   !TransactionIdIsValid(GetTopTransactionIdIfAny());
+		   (!TransactionIdIsValid(GetTopTransactionIdIfAny()) || contains(gates->sealed, MyDatabaseId));
 }
 
 void take_slot()
@@ -171,15 +180,34 @@ void at_end_of_transaction(XactEvent event, void *)
 		leave();
 }
 
+// Of the several that may be closed for a database, one.
+bool remove(pg_atomic_uint32 (&databases)[most_closed], Oid database)
+{
+	for (pg_atomic_uint32 &one : databases) {
+		uint32 expected = database;
+		if (pg_atomic_compare_exchange_u32(&one, &expected, InvalidOid))
+			return true;
+	}
+	return false;
+}
+
+bool add(pg_atomic_uint32 (&databases)[most_closed], Oid database)
+{
+	for (pg_atomic_uint32 &one : databases) {
+		uint32 expected = InvalidOid;
+		if (pg_atomic_compare_exchange_u32(&one, &expected, database))
+			return true;
+	}
+	return false;
+}
+
 void open(Oid database)
 {
-	for (pg_atomic_uint32 &closed : gates->closed) {
-		uint32 expected = database;
-		if (pg_atomic_compare_exchange_u32(&closed, &expected, InvalidOid)) {
-			pg_atomic_fetch_sub_u32(&gates->closed_count, 1);
-			break;
-		}
-	}
+	if (is_sealed_by_us)
+		(void) remove(gates->sealed, database);
+	is_sealed_by_us = false;
+	if (remove(gates->closed, database))
+		pg_atomic_fetch_sub_u32(&gates->closed_count, 1);
 	ConditionVariableBroadcast(&gates->opened);
 }
 
@@ -196,16 +224,12 @@ bool close(Oid database)
 	if (is_first)
 		before_shmem_exit(open_at_exit, 0);
 	is_first = false;
-	for (pg_atomic_uint32 &closed : gates->closed) {
-		uint32 expected = InvalidOid;
-		if (pg_atomic_compare_exchange_u32(&closed, &expected, database)) {
-			closed_by_us = database;
-			pg_atomic_fetch_add_u32(&gates->closed_count, 1);
-			pg_memory_barrier();
-			return true;
-		}
-	}
-	return false;
+	if (!add(gates->closed, database))
+		return false;
+	closed_by_us = database;
+	pg_atomic_fetch_add_u32(&gates->closed_count, 1);
+	pg_memory_barrier();
+	return true;
 }
 
 bool is_writer(int number, Oid database)
@@ -258,6 +282,12 @@ ClosedGate::~ClosedGate()
 {
 	closed_by_us = InvalidOid;
 	open(database_);
+}
+
+void ClosedGate::seal()
+{
+	is_sealed_by_us = add(gates->sealed, database_); // there is room: it has a place among the closed ones
+	pg_memory_barrier();
 }
 
 bool ClosedGate::wait_until_drained(TimestampTz deadline) const

@@ -33,6 +33,10 @@ public:
 	ClosedGate(const ClosedGate &) = delete;
 	ClosedGate &operator=(const ClosedGate &) = delete;
 
+	// From now on it also keeps out transactions that have written in a way that no hook has seen. Who got in before is
+	// to be waited for once more.
+	void seal();
+
 	// Waits until nobody writes who got in before. False at the deadline.
 	bool wait_until_drained(TimestampTz deadline) const;
 

@@ -4,7 +4,6 @@
 #include "branch/copy.h"
 #include "catalog/branches.h"
 #include "settings/settings.h"
-#include "worker/pause.h"
 #include "worker/process.h"
 
 extern "C" {
@@ -37,12 +36,11 @@ public:
 private:
 	void come_back(TimestampTz at) { next_ = std::min(next_, at); }
 
-	void remove(const catalog::Leftover &leftover)
+	void remove(const catalog::Leftover &leftover, TimestampTz trashed_before)
 	{
 		try {
-			worker::evict(leftover.oid);
-			remove_database(leftover.oid);
-			ereport(LOG, (errmsg("database \"%s\" has been removed", leftover.database.c_str())));
+			remove_database(leftover.oid, trashed_before);
+			ereport(LOG, (errmsg("database \"%s\" is removed", leftover.database.c_str())));
 		} catch (const pg::Failure &failure) {
 			ereport(LOG,
 					(errmsg("database \"%s\" could not be removed: %s", leftover.database.c_str(), failure.what())));
@@ -61,16 +59,22 @@ private:
 			come_back(GetCurrentTimestamp() + look_again);
 		else
 			for (const catalog::Leftover &leftover : found)
-				remove(leftover);
+				remove(leftover, 0);
 	}
 
 	void empty_trash()
 	{
 		TimestampTz age = (TimestampTz) settings::branch_trash_age_s() * USECS_PER_SEC, oldest = 0;
-		std::vector<catalog::Leftover> found;
-		pg::transact("looking for trash", [&] { found = catalog::read_trash(GetCurrentTimestamp() - age); });
+		TimestampTz before = GetCurrentTimestamp() - age;
+		std::vector<catalog::Leftover> found, excess;
+		pg::transact("looking for trash", [&] {
+			found = catalog::read_trash(before);
+			excess = catalog::read_excess_spares();
+		});
 		for (const catalog::Leftover &leftover : found)
-			remove(leftover);
+			remove(leftover, before);
+		for (const catalog::Leftover &leftover : excess)
+			remove(leftover, 0);
 		pg::transact("looking for trash", [&] { oldest = catalog::oldest_trash(); });
 		if (oldest != 0)
 			come_back(std::max(oldest + age, GetCurrentTimestamp() + look_again));

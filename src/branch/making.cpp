@@ -27,6 +27,8 @@ std::string label_of(const Family &family, Kind kind, const std::string &name, c
 		.text("parent_kind", std::string(core::branch::name_of(source.kind)))
 		.now("created");
 	const Request &request = current().request;
+	if (kind == Kind::spare)
+		label.raw("parent_oid", std::to_string(source.oid));
 	if (request.text[0] != '\0')
 		label.text("description", request.text);
 	if (request.number > 0 && kind == Kind::snapshot)
@@ -41,6 +43,7 @@ Oid make(const Request &request, Kind kind, const std::string &name, const char 
 		Family family = lock_family(request);
 		const Member &source = source_of(family);
 		refuse_unfinished(source);
+		refuse_stranger(request, source);
 		if (kind != Kind::spare)
 			refuse_duplicate(family, kind, name);
 		refuse_replication(request, source, "not be part of the copy");

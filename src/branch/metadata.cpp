@@ -12,10 +12,11 @@ namespace {
 Outcome change(const Request &request, const std::function<void(const Family &, const Member &)> &f)
 {
 	Outcome outcome;
-	pg::transact("changing a branch", [&] {
+	switch_names("changing a branch", [&] {
 		Family family = lock_family(request);
 		const Member &member = require_any(family, request);
 		refuse_unfinished(member);
+		refuse_stranger(request, member);
 		f(family, member);
 		outcome.database = member.oid;
 	});
@@ -30,7 +31,7 @@ Outcome init(const Request &request)
 	Outcome outcome;
 	pg::transact("beginning a family", [&] {
 		Family family = catalog::lock_family(request.database);
-		const Member *member = family.find(request.database);
+		const Member *member = &self_of(family, request);
 		if (member->is_labelled)
 			throw pg::Failure({.sqlstate = "42710",
 							   .message = "database \"" + family.name + "\" has branches already",

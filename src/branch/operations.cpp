@@ -33,6 +33,8 @@ struct Table {
 };
 Table *table = nullptr;
 Operation *own = nullptr;
+Operation *waited_for = nullptr;			   // by this session
+constexpr int64 patience = 30 * USECS_PER_SEC; // until a process that was asked for has shown up
 bool has_finished = false;
 shmem_request_hook_type next_request = nullptr;
 shmem_startup_hook_type next_startup = nullptr;
@@ -69,9 +71,19 @@ void startup()
 	LWLockRelease(AddinShmemInitLock);
 }
 
+// Its process could not be started: nobody else will ever free it.
+bool is_stillborn(const Operation &operation)
+{
+	return operation.status == Operation::Status::posted && !operation.has_client &&
+		   GetCurrentTimestamp() > operation.started_at + patience;
+}
+
 Operation *post(const Request &request, bool has_client)
 {
 	Lock lock(true);
+	for (Operation &operation : table->operations)
+		if (is_stillborn(operation))
+			operation.status = Operation::Status::free;
 	auto *operation = std::find_if(std::begin(table->operations), std::end(table->operations),
 								   [](const Operation &one) { return one.status == Operation::Status::free; });
 	if (operation == std::end(table->operations))
@@ -96,6 +108,7 @@ Operation *post(const Request &request, bool has_client)
 void free_operation(Operation &operation)
 {
 	Lock lock(true);
+	waited_for = nullptr;
 	operation.status = Operation::Status::free;
 }
 
@@ -119,11 +132,26 @@ bool start_process(const Operation &operation, BackgroundWorkerHandle **handle)
 // Left to itself: the process frees it, unless it is done already.
 void abandon(Operation &operation)
 {
+	waited_for = nullptr;
 	pg_atomic_write_u32(&operation.is_cancelled, 1);
 	Lock lock(true);
 	operation.has_client = false;
 	if (operation.status != Operation::Status::running && operation.status != Operation::Status::posted)
 		operation.status = Operation::Status::free;
+}
+
+// A session that is terminated passes no catch block.
+void abandon_waited_for(int, Datum)
+{
+	if (waited_for != nullptr)
+		abandon(*std::exchange(waited_for, nullptr));
+}
+
+void abandon_at_exit()
+{
+	static bool is_first = true;
+	if (std::exchange(is_first, false))
+		before_shmem_exit(abandon_waited_for, 0);
 }
 
 bool is_done(Operation &operation)
@@ -176,6 +204,10 @@ Oid read_result(Operation &operation)
 void end_of_process(int, Datum)
 {
 	Operation &operation = *std::exchange(own, nullptr);
+	bool has_failed = !has_finished || operation.sqlstate[0] != '\0';
+	if (has_failed && !operation.has_client)
+		ereport(LOG, (errmsg("%s \"%s\" of branches has failed: %s", name_of(operation.request.verb),
+							 operation.request.name, operation.message)));
 	{
 		Lock lock(true);
 		operation.pid = 0;
@@ -187,7 +219,8 @@ void end_of_process(int, Datum)
 		operation.status = operation.has_client ? Operation::Status::done : Operation::Status::free;
 	}
 	ConditionVariableBroadcast(&operation.changed);
-	worker::want_keeper(0);
+	// What fails in the background is not tried again at once.
+	worker::want_keeper(has_failed && !operation.has_client ? GetCurrentTimestamp() + patience : 0);
 }
 
 } // namespace
@@ -228,8 +261,17 @@ Oid perform(const Request &request)
 		throw pg::Failure({.sqlstate = "53000",
 						   .message = "too many operations on branches are going on",
 						   .hint = "Try again when one of them is done: pgbraid.stat_branch shows them."});
+	pg::call([] { abandon_at_exit(); });
+	waited_for = operation;
 	BackgroundWorkerHandle *handle;
-	if (!start_process(*operation, &handle)) {
+	bool is_started;
+	try {
+		is_started = start_process(*operation, &handle);
+	} catch (const pg::Error &) {
+		free_operation(*operation);
+		throw;
+	}
+	if (!is_started) {
 		free_operation(*operation);
 		throw pg::Failure({.sqlstate = "53400",
 						   .message = "no background worker slot is free",
@@ -267,7 +309,8 @@ bool is_any_at_work()
 {
 	Lock lock(false);
 	return std::any_of(std::begin(table->operations), std::end(table->operations), [](const Operation &operation) {
-		return operation.status == Operation::Status::posted || operation.status == Operation::Status::running;
+		return operation.status == Operation::Status::running ||
+			   (operation.status == Operation::Status::posted && !is_stillborn(operation));
 	});
 }
 

@@ -40,7 +40,6 @@ enum class Phase : int { starting, locking, draining, copying, syncing, switchin
 const char *name_of(Phase phase);
 
 enum class Sessions : int { terminate, terminate_idle, keep }; // on a branch that is checked out no more
-enum class Method : int { automatic, wal, clone };			   // how files are copied
 
 // Trivial, since it goes through shared memory.
 struct Request {
@@ -54,7 +53,6 @@ struct Request {
 	int number;
 	bool is_forced, switches, creates, is_exclusive;
 	Sessions sessions;
-	Method method;
 	int timeout_ms, gate_timeout_ms, deadline_ms;
 };
 
@@ -93,7 +91,7 @@ Operation &current() noexcept;
 void finish(Oid result, const std::optional<pg::Caught> &trouble, const char *notice);
 void show(Phase phase) noexcept;
 void reach(const char *step); // waits here while pgbraid.branch_hold_at says so
-void check_cancelled(); // throws 57014 when the session wants no more of it; handles interrupts
+void check_cancelled();		  // throws 57014 when the session wants no more of it; handles interrupts
 
 int operation_count() noexcept;
 Operation *operations() noexcept;

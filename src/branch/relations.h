@@ -3,6 +3,7 @@
 #include "pg/compat.h"
 
 #include <set>
+#include <utility>
 #include <vector>
 
 namespace pgbraid::branch {
@@ -11,24 +12,32 @@ struct Stored {
 	Oid oid;
 	pg::Locator files;
 	bool is_permanent; // not unlogged
-	bool is_standard;  // its pages have nothing between pd_lower and pd_upper
+	bool is_sequence;
+	bool is_standard; // its pages have nothing between pd_lower and pd_upper
 };
 
 // Every relation with files of its own that is neither shared nor temporary, by a new snapshot. In an open transaction.
 std::vector<Stored> read_relations();
 
-// Keeps vacuum, ANALYZE, index builds and other changes of tables out, but neither readers nor writers: a
-// ShareUpdateExclusiveLock on each table, matview, TOAST table and catalog; more on what can be written past the gate.
-// Never waits, so that nobody else is ever found in a deadlock with it. Until the transaction ends.
+// Keeps others out without ever waiting, so that nobody is found in a deadlock with it. Until the transaction ends.
+// A call asks again for those locks that it could not get in the one before; `blocked` is the first of them.
 class TableLocks {
 public:
-	// True when it has the lock on every table that there is now. Locks that it could not get are asked for again in
-	// the next call; `blocked` is the first of them.
-	bool take();
+	// Vacuum, ANALYZE, index builds and other changes of tables, but neither readers nor writers: a
+	// ShareUpdateExclusiveLock on each table, matview, TOAST table and catalog; a ShareLock on what a subscription
+	// writes. True when it has the lock on every table that there is now.
+	bool take_tables();
+
+	// Whoever writes a catalog: a ShareLock on each of them.
+	bool take_catalogs();
+
 	Oid blocked() const noexcept { return blocked_; }
 
 private:
-	std::set<Oid> held_;
+	using Lock = std::pair<Oid, int>; // relation, mode
+	bool take(const char *query);
+
+	std::set<Lock> held_;
 	Oid blocked_ = InvalidOid;
 };
 

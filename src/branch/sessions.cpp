@@ -10,43 +10,68 @@ extern "C" {
 #include "utils/wait_event.h"
 }
 
+#include <vector>
+
 namespace pgbraid::branch {
 
 namespace {
 
 using namespace pg::spi;
 
-// Walsenders and background processes have ways of their own.
-#define CLIENTS " FROM pg_catalog.pg_stat_activity WHERE datid = $1 AND backend_type = 'client backend' AND pid <> $2 "
+constexpr int64 patience = 5 * USECS_PER_SEC; // with who has been told to end
 
-int64 count(const char *query, Oid database, int client)
-{
-	int64 found = 0;
-	(void) pg::attempt("looking at sessions", [&] {
-		each(query, {oid(database), bigint(client)}, [&](const Row &row) { found = row.bigint(1); });
-	});
-	return found;
-}
+// Those who were there at the switch: who connects afterwards does so by the new name, and may stay. Walsenders and
+// background processes have ways of their own.
+#define THOSE                                                                                                          \
+	" FROM pg_catalog.pg_stat_activity WHERE datid = $1 AND pid::text || ' ' || backend_start::text = ANY ($2) "
 
-int64 end_idle(Oid database, int client)
-{
-	return count("SELECT count(pg_catalog.pg_terminate_backend(pid))" CLIENTS "AND state = 'idle'", database, client);
-}
+class Those {
+public:
+	Those(Oid database, const char *kinds) : database_(database)
+	{
+		read("SELECT pid::text || ' ' || backend_start::text FROM pg_catalog.pg_stat_activity "
+			 " WHERE datid = $1 AND backend_type = ANY (pg_catalog.string_to_array($2, ',')) AND pid <> $3",
+			 kinds);
+	}
+	int64 end_idle() const
+	{
+		return count("SELECT count(pg_catalog.pg_terminate_backend(pid))" THOSE "AND state = 'idle'");
+	}
+	int64 end_all() const { return count("SELECT count(pg_catalog.pg_terminate_backend(pid))" THOSE); }
+	int64 left() const { return count("SELECT count(*)" THOSE); }
 
-int64 end_all(Oid database, int client)
-{
-	return count("SELECT count(pg_catalog.pg_terminate_backend(pid))" CLIENTS, database, client);
-}
+private:
+	void read(const char *query, const char *kinds)
+	{
+		(void) pg::attempt("looking at sessions", [&] {
+			each(query, {oid(database_), text(kinds), bigint(current().client)},
+				 [&](const Row &row) { those_.push_back(row.text(1)); });
+		});
+	}
+	int64 count(const char *query) const
+	{
+		int64 found = 0;
+		std::vector<const char *> those;
+		for (const std::string &one : those_)
+			those.push_back(one.c_str());
+		(void) pg::attempt("looking at sessions", [&] {
+			each(query, {oid(database_), texts(those)}, [&](const Row &row) { found = row.bigint(1); });
+		});
+		return found;
+	}
 
-int64 count_left(Oid database, int client)
-{
-	return count("SELECT count(*)" CLIENTS, database, client);
-}
+	Oid database_;
+	std::vector<std::string> those_;
+};
 
 bool is_there(Oid database, int client)
 {
-	return count("SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datid = $1 AND pid = $2", database, client) >
-		   0;
+	bool found = false;
+	(void) pg::attempt("looking at sessions", [&] {
+		each("SELECT count(*) > 0 FROM pg_catalog.pg_stat_activity WHERE datid = $1 AND pid = $2",
+			 {oid(database), bigint(client)}, [&](const Row &row) { found = row.boolean(1); });
+	});
+	return found;
 }
 
 void nap()
@@ -62,19 +87,20 @@ void nap()
 
 std::string settle_sessions(const Request &request, Oid database, const std::string &branch)
 {
-	int client = current().client;
-	TimestampTz deadline = GetCurrentTimestamp() + (int64) request.deadline_ms * 1000;
+	const Those those(database, "client backend");
+	const TimestampTz deadline = GetCurrentTimestamp() + (int64) request.deadline_ms * 1000;
 	if (request.sessions != Sessions::keep)
-		(void) end_idle(database, client);
-	while (request.sessions == Sessions::terminate && count_left(database, client) > 0) {
+		(void) those.end_idle();
+	while (request.sessions == Sessions::terminate && those.left() > 0 && GetCurrentTimestamp() < deadline + patience) {
 		nap();
-		(void) (GetCurrentTimestamp() >= deadline ? end_all(database, client) : end_idle(database, client));
+		(void) (GetCurrentTimestamp() >= deadline ? those.end_all() : those.end_idle());
 	}
 	std::string said;
-	if (int64 left = count_left(database, client); left > 0)
-		said = std::to_string(left) + " sessions stay on branch \"" + branch + "\"";
-	if (is_there(database, client))
-		said += (said.empty() ? "this session stays on branch \"" + branch + "\"" : std::string(", and this one")) +
+	if (int64 left = those.left(); left > 0)
+		said = std::to_string(left) + " sessions stay on what branch \"" + branch + "\" was";
+	if (is_there(database, current().client))
+		said += (said.empty() ? "this session stays on what branch \"" + branch + "\" was"
+							  : std::string(", and this one")) +
 				" until it reconnects";
 	return said;
 }
@@ -97,7 +123,8 @@ void refuse_sessions(const Request &request, Oid database)
 void end_sessions(Oid database)
 {
 	worker::evict(database);
-	while (end_all(database, current().client) > 0)
+	const Those those(database, "client backend,walsender");
+	for (TimestampTz until = GetCurrentTimestamp() + patience; those.end_all() > 0 && GetCurrentTimestamp() < until;)
 		nap();
 }
 

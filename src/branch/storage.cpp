@@ -1,6 +1,7 @@
 #include "branch/storage.h"
 
 extern "C" {
+#include "access/htup_details.h"
 #include "access/rmgr.h"
 #include "access/xlog.h"
 #include "access/xloginsert.h"
@@ -9,6 +10,7 @@ extern "C" {
 #include "catalog/storage.h"
 #include "catalog/storage_xlog.h"
 #include "commands/dbcommands_xlog.h"
+#include "commands/sequence.h"
 #include "common/file_perm.h"
 #include "common/relpath.h"
 #include "miscadmin.h"
@@ -54,6 +56,13 @@ void log_directory(Oid database, Oid tablespace)
 	END_CRIT_SECTION();
 }
 
+// The WAL of the original allows for values that it will hand out without further WAL; that of the copy does not.
+void forget_logged_values(char *page)
+{
+	auto *row = reinterpret_cast<HeapTupleHeader>(PageGetItem(page, PageGetItemId(page, FirstOffsetNumber)));
+	reinterpret_cast<Form_pg_sequence_data>(reinterpret_cast<char *>(row) + row->t_hoff)->log_cnt = 0;
+}
+
 // The next pages of the fork, as they are now.
 int read_pages(const Stored &relation, ForkNumber fork, BlockNumber first, BlockNumber end,
 			   BufferAccessStrategy strategy)
@@ -65,6 +74,8 @@ int read_pages(const Stored &relation, ForkNumber fork, BlockNumber first, Block
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		memcpy(pages[i], BufferGetPage(buffer), BLCKSZ);
 		UnlockReleaseBuffer(buffer);
+		if (relation.is_sequence && fork == MAIN_FORKNUM)
+			forget_logged_values(pages[i]);
 	}
 	return count;
 }
@@ -127,7 +138,8 @@ void copy_fork(Fork &fork, const std::function<void(int64)> &progress)
 void sync_fork(const Fork &fork, XLogRecPtr redo)
 {
 	pg::call([&] {
-		if (GetRedoRecPtr() != redo)
+		bool has_no_wal = !XLogIsNeeded() && fork.number == INIT_FORKNUM; // what a crash resets the relation to
+		if (GetRedoRecPtr() != redo || has_no_wal)
 			smgrimmedsync(pg::open_files(fork.target), fork.number);
 	});
 }

@@ -39,6 +39,7 @@ Left switch_to(const Request &request, Oid &database, bool &is_there)
 		return {};
 	const Member &target = require(family, Kind::branch, request.name);
 	refuse_unfinished(target);
+	refuse_stranger(request, target);
 	is_there = true;
 	database = target.oid;
 	const Member *old = family.checked_out();
@@ -47,6 +48,7 @@ Left switch_to(const Request &request, Oid &database, bool &is_there)
 	catalog::hold_connections(family.name);
 	lock_both(target.oid, old ? old->oid : target.oid);
 	if (old) {
+		refuse_stranger(request, *old);
 		refuse_replication(request, *old, "go on with the branch that is left");
 		catalog::rename_database(old->oid, resting_name(family, Kind::branch, old->name));
 	}
@@ -72,7 +74,7 @@ std::optional<Oid> find_spare(const Request &request)
 	pg::transact("looking for a spare", [&] {
 		Family family = catalog::read_family(request.database);
 		for (const Member &member : family.members)
-			if (member.kind == Kind::spare && member.parent == request.name && !member.is_copying)
+			if (member.kind == Kind::spare && member.parent_oid == request.connect && !member.is_invalid)
 				found = member.oid;
 	});
 	return found;
@@ -82,7 +84,7 @@ std::optional<Oid> find_spare(const Request &request)
 Left hand_out(const Request &request, Oid spare)
 {
 	Family family = lock_family(request);
-	const Member &old = *family.find(request.database);
+	const Member &old = self_of(family, request);
 	const Member *fresh = family.find(spare);
 	if (fresh == nullptr || fresh->kind != Kind::spare)
 		throw pg::Failure({.sqlstate = "40001", .message = "somebody else took the spare", .hint = "Try again."});
@@ -90,12 +92,15 @@ Left hand_out(const Request &request, Oid spare)
 		throw pg::Failure({.sqlstate = "55000",
 						   .message = "database \"" + old.database + "\" is no branch",
 						   .hint = "Reset the branch itself: pgbranch_reset(snapshot, database)."});
+	refuse_stranger(request, old);
 	refuse_protected(old);
+	refuse_subscriptions(old);
 	refuse_replication(request, old, "be thrown away with it");
 	catalog::hold_connections(old.database);
 	lock_both(old.oid, spare);
 	catalog::rename_database(old.oid, resting_name(family, Kind::trash, old.name));
 	catalog::rename_database(spare, old.database);
+	catalog::open_database(old.oid, false);
 	catalog::open_database(spare, true);
 	Patch taken, trashed;
 	taken.text("kind", "branch")
@@ -103,7 +108,7 @@ Left hand_out(const Request &request, Oid spare)
 		.text("parent", request.name)
 		.text("parent_kind", "snapshot")
 		.text("description", old.description);
-	taken.now("switched");
+	taken.now("switched").raw("parent_oid", "null");
 	catalog::label(spare, taken.json());
 	Patch how;
 	how.text("by", "reset").text("was", "branch").now("at");
@@ -124,7 +129,7 @@ Outcome checkout(const Request &request)
 		Oid database = InvalidOid;
 		bool is_there = false;
 		Left left;
-		pg::transact("switching branches", [&] { left = switch_to(request, database, is_there); });
+		switch_names("switching branches", [&] { left = switch_to(request, database, is_there); });
 		if (is_there)
 			reach("switched");
 		if (is_there)
@@ -141,7 +146,7 @@ Outcome reset(const Request &request)
 	Oid fresh = spare ? *spare : make_spare(request).database;
 	show(Phase::switching);
 	Left left;
-	pg::transact("resetting a branch", [&] { left = hand_out(request, fresh); });
+	switch_names("resetting a branch", [&] { left = hand_out(request, fresh); });
 	reach("switched");
 	worker::evict(left.database);
 	return settled(request, fresh, left);

@@ -30,7 +30,9 @@ void refuse_dependents(const Request &request, const Family &family, const Membe
 void refuse_drop(const Request &request, const Family &family, const Member &member)
 {
 	refuse_unfinished(member);
+	refuse_stranger(request, member);
 	refuse_protected(member);
+	refuse_subscriptions(member);
 	if (member.is_checked_out && !request.is_forced)
 		throw pg::Failure({.sqlstate = "55006",
 						   .message = "branch \"" + member.name + "\" is checked out",
@@ -56,20 +58,25 @@ const Member *latest_trash(const Family &family, const Request &request)
 {
 	const Member *found = nullptr;
 	for (const Member &member : family.members)
-		if (member.kind == Kind::trash && (request.name[0] == '\0' || member.name == request.name))
+		if (member.kind == Kind::trash && !member.is_invalid &&
+			(request.name[0] == '\0' || member.name == request.name))
 			if (found == nullptr || member.trashed_at > found->trashed_at)
 				found = &member;
 	return found;
 }
 
 // Whatever has its name now goes to the trash instead, if that is what a reset has put there.
-std::string make_room(const Family &family, const Member &member)
+std::string make_room(const Request &request, const Family &family, const Member &member)
 {
 	const Member *present = family.find(member.was, member.name);
 	if (present == nullptr)
 		return resting_name(family, member.was, member.name);
 	if (member.trashed_by != "reset")
 		refuse_duplicate(family, member.was, member.name);
+	refuse_stranger(request, *present);
+	refuse_protected(*present);
+	refuse_subscriptions(*present);
+	refuse_replication(request, *present, "be thrown away with it");
 	std::string name = present->database;
 	throw_away(family, *present, "reset");
 	return name;
@@ -83,9 +90,10 @@ Oid restore(const Request &request, Oid &displaced, std::string &notice)
 		throw pg::Failure({.sqlstate = "42704",
 						   .message = "there is nothing to undo",
 						   .hint = "What was dropped or reset longer ago than pgbraid.branch_trash_age is gone."});
+	refuse_stranger(request, *member);
 	if (const Member *present = family.find(member->was, member->name))
 		displaced = present->oid;
-	std::string name = make_room(family, *member);
+	std::string name = make_room(request, family, *member);
 	catalog::hold_connections(name);
 	catalog::rename_database(member->oid, name);
 	if (member->was == Kind::branch)
@@ -107,7 +115,7 @@ Outcome drop(const Request &request)
 {
 	show(Phase::switching);
 	Oid dropped = InvalidOid;
-	pg::transact("dropping a branch", [&] {
+	switch_names("dropping a branch", [&] {
 		Family family = lock_family(request);
 		const Member &member = require_any(family, request);
 		refuse_drop(request, family, member);
@@ -127,7 +135,7 @@ Outcome undo(const Request &request)
 	show(Phase::switching);
 	Outcome outcome;
 	Oid displaced = InvalidOid;
-	pg::transact("undoing", [&] { outcome.database = restore(request, displaced, outcome.notice); });
+	switch_names("undoing", [&] { outcome.database = restore(request, displaced, outcome.notice); });
 	if (OidIsValid(displaced))
 		end_sessions(displaced);
 	return outcome;

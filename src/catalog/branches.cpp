@@ -22,7 +22,7 @@ namespace {
 using namespace pg::spi;
 
 // Locks of ours on a name or a family, beside those that PostgreSQL takes on databases (whose objsubid is 0).
-enum class Lock : uint16 { connections = 0x5042, family = 0x5046 };
+enum class Lock : uint16 { connections = 0x5042, family = 0x5046, label = 0x504c };
 
 LOCKTAG tag_of(Lock lock, std::string_view name)
 {
@@ -51,8 +51,11 @@ constexpr char select_members[] =
 	"       coalesce((label->>'protected')::boolean, false), label->>'state' = 'copying' AND datconnlimit = -2, "
 	"       datname = $1, label IS NOT NULL, label->>'description', coalesce((label->>'spares')::integer, 0), "
 	"       label->'trashed'->>'by', coalesce(label->'trashed'->>'was', 'branch'), "
-	"       (label->'trashed'->>'at')::timestamptz, coalesce(label->>'parent_kind', 'branch') "
-	"  FROM (" LABELLED ") d WHERE label->>'family' = $1 OR (label IS NULL AND datname = $1) ORDER BY oid";
+	"       (label->'trashed'->>'at')::timestamptz, coalesce(label->>'parent_kind', 'branch'), "
+	"       coalesce((label->>'parent_oid')::oid, 0), datconnlimit = -2 "
+	"  FROM (" LABELLED ") d WHERE coalesce(label->>'family', datname) = $1 "
+	"   AND (label IS NOT NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_shseclabel s WHERE s.provider = 'pgbraid' "
+	"                                            AND s.label::jsonb->>'family' = $1)) ORDER BY oid";
 
 constexpr char merge_label[] = "SELECT jsonb_strip_nulls(coalesce(label, '{}') || $2::jsonb)::text "
 							   "  FROM (" LABELLED ") d WHERE oid = $1";
@@ -80,10 +83,17 @@ constexpr char select_oldest_trash[] =
 constexpr char select_missing_spares[] =
 	"WITH labelled AS (" LABELLED ") "
 	"SELECT s.oid, s.datdba, s.label->>'name' "
-	"  FROM labelled s LEFT JOIN labelled p ON p.label->>'kind' = 'spare' AND p.label->>'family' = s.label->>'family' "
-	"       AND p.label->>'parent' = s.label->>'name' "
+	"  FROM labelled s LEFT JOIN labelled p ON p.label->>'kind' = 'spare' AND (p.label->>'parent_oid')::oid = s.oid "
 	" WHERE s.label->>'kind' = 'snapshot' AND (s.label->>'spares')::integer > 0 AND s.datconnlimit <> -2 "
 	" GROUP BY s.oid, s.datdba, s.label HAVING (s.label->>'spares')::integer > count(p.oid)";
+
+constexpr char select_excess_spares[] =
+	"WITH labelled AS (" LABELLED "), "
+	"spare AS (SELECT p.oid, p.datname, (p.label->>'parent_oid')::oid AS snapshot, "
+	"                 row_number() OVER (PARTITION BY p.label->>'parent_oid' ORDER BY p.oid) AS number "
+	"            FROM labelled p WHERE p.label->>'kind' = 'spare' AND p.datconnlimit <> -2) "
+	"SELECT p.oid, p.datname FROM spare p LEFT JOIN labelled s ON s.oid = p.snapshot AND s.label->>'kind' = 'snapshot' "
+	" WHERE p.number > coalesce((s.label->>'spares')::integer, 0)";
 
 #undef LABELLED
 
@@ -103,10 +113,12 @@ Member member_from(const Row &row)
 			.kind = kind_of(row.text(4)),
 			.parent = row.text(5),
 			.parent_kind = kind_of(row.text(15)),
+			.parent_oid = row.oid(16),
 			.is_protected = row.boolean(6),
 			.is_copying = !row.is_null(7) && row.boolean(7),
 			.is_checked_out = row.boolean(8),
 			.is_labelled = row.boolean(9),
+			.is_invalid = row.boolean(17),
 			.description = row.text(10),
 			.spares = row.integer(11),
 			.trashed_by = row.text(12),
@@ -137,6 +149,18 @@ void set_label(Oid database, const std::string &label)
 		SetSecurityLabel(&address, "pgbraid", label.c_str());
 		CommandCounterIncrement();
 	});
+}
+
+// One at a time: what somebody else has made of it is read again.
+void change_label(Oid database, const char *query, std::initializer_list<Parameter> parameters)
+{
+	LOCKTAG tag;
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, static_cast<uint16>(Lock::label));
+	pg::call([&] { (void) LockAcquire(&tag, ExclusiveLock, false, false); });
+	std::string changed;
+	if (each(query, parameters, [&](const Row &row) { changed = row.text(1); }) == 0)
+		throw pg::Failure({.sqlstate = "3D000", .message = "the database is gone"});
+	set_label(database, changed);
 }
 
 std::vector<Leftover> leftovers(const char *query, std::initializer_list<Parameter> parameters)
@@ -200,17 +224,12 @@ Family read_family(Oid database)
 
 void label(Oid database, const std::string &patch)
 {
-	std::string merged;
-	each(merge_label, {oid(database), text(patch)}, [&](const Row &row) { merged = row.text(1); });
-	set_label(database, merged);
+	change_label(database, merge_label, {oid(database), text(patch)});
 }
 
 void log_operation(Oid database, Oid role, std::string_view operation, std::string_view detail)
 {
-	std::string merged;
-	each(add_to_log, {oid(database), oid(role), text(operation), text(detail)},
-		 [&](const Row &row) { merged = row.text(1); });
-	set_label(database, merged);
+	change_label(database, add_to_log, {oid(database), oid(role), text(operation), text(detail)});
 }
 
 std::string to_json(std::string_view plain)
@@ -239,6 +258,11 @@ std::vector<Leftover> read_incomplete()
 std::vector<Leftover> read_trash(TimestampTz before)
 {
 	return leftovers(select_trash, {timestamp(before)});
+}
+
+std::vector<Leftover> read_excess_spares()
+{
+	return leftovers(select_excess_spares, {});
 }
 
 TimestampTz oldest_trash()

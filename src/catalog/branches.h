@@ -27,7 +27,9 @@ struct Member {
 	Kind kind;
 	std::string parent; // branch or snapshot that it was made from
 	Kind parent_kind;
+	Oid parent_oid; // of a spare: the database of its snapshot
 	bool is_protected, is_copying, is_checked_out, is_labelled;
+	bool is_invalid; // a DROP DATABASE of it was interrupted, or it is being copied
 	std::string description;
 	int spares;				// of a snapshot: how many are wanted
 	std::string trashed_by; // operation: drop or reset
@@ -69,7 +71,8 @@ struct Leftover {
 };
 std::vector<Leftover> read_incomplete();
 std::vector<Leftover> read_trash(TimestampTz before);
-TimestampTz oldest_trash(); // 0: there is none
+std::vector<Leftover> read_excess_spares(); // more than are wanted, or of a snapshot that is no more
+TimestampTz oldest_trash();					// 0: there is none
 struct MissingSpares {
 	Oid snapshot, owner;
 	std::string name; // of the snapshot

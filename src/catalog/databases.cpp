@@ -233,6 +233,14 @@ void seal_database(Oid database)
 	set_access(database, false, true);
 }
 
+void hold_database(Oid database)
+{
+	pg::call([&] {
+		LockSharedObject(DatabaseRelationId, database, 0, AccessShareLock);
+		heap_freetuple(read_row(database));
+	});
+}
+
 void lock_database(Oid database)
 {
 	pg::call([&] { LockSharedObject(DatabaseRelationId, database, 0, AccessExclusiveLock); });

@@ -22,6 +22,9 @@ void rename_database(Oid database, const std::string &name);
 void open_database(Oid database, bool open); // ALLOW_CONNECTIONS, and IS_TEMPLATE false
 void seal_database(Oid database);			 // a template that nobody connects to
 
+// AccessShareLock on the database, which must be there: nobody drops it. Until the transaction ends.
+void hold_database(Oid database);
+
 // AccessExclusiveLock on the database: who connects waits. Until the transaction ends.
 void lock_database(Oid database);
 

@@ -62,7 +62,8 @@ constinit Statement select_job_ids{"SELECT j.id FROM pgbraid.jobs j WHERE j.sche
 constinit Statement delete_without_job{
 	"DELETE FROM pgbraid.job_runs r WHERE r.job = $1 AND NOT EXISTS (SELECT FROM pgbraid.jobs j WHERE j.id = $1)"};
 
-// By the index, which remembers what is dead of its entries: the table holds as many as there were since its last vacuum.
+// By the index, which remembers what is dead of its entries: the table holds as many as there were since its last
+// vacuum.
 constinit Statement delete_changes{"DELETE FROM pgbraid.job_changes WHERE id > 0 RETURNING job"};
 
 constinit Statement update_note{

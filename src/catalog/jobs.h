@@ -83,8 +83,8 @@ struct ActiveRuns {
 std::vector<ActiveRuns> read_active();
 uint64 make_ready(std::span<const int64> runs); // how many: not those that somebody else is at
 
-// Runs that nobody picked up in time, that took too long, or whose worker is silent; a part of them, the first. And ends
-// those of them for which that is still so and nobody is at it. How many.
+// Runs that nobody picked up in time, that took too long, or whose worker is silent; a part of them, the first. And
+// ends those of them for which that is still so and nobody is at it. How many.
 std::vector<int64> read_overdue(TimestampTz now);
 uint64 end_overdue(std::span<const int64> runs, TimestampTz now);
 // Runs whose workers hold a lock; and ends those of them whose lock is free now.

@@ -4,7 +4,9 @@
 
 extern "C" {
 #include "access/genam.h"
+#include "access/heapam_xlog.h"
 #include "access/htup_details.h"
+#include "access/xlogreader.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_publication.h"
 #include "nodes/nodeFuncs.h"
@@ -243,6 +245,36 @@ inline SMgrRelation open_files(const Locator &locator)
 	return smgropen(locator, INVALID_PROC_NUMBER);
 #else
 	return smgropen(locator, InvalidBackendId);
+#endif
+}
+
+#if PG_VERSION_NUM >= 170000
+constexpr uint8 pruned_on_access = XLOG_HEAP2_PRUNE_ON_ACCESS;
+#else
+constexpr uint8 pruned_on_access = XLOG_HEAP2_PRUNE;
+#endif
+
+// Of a record that creates or truncates files.
+template <typename Record>
+Oid database_of(const Record *record)
+{
+#if PG_VERSION_NUM >= 160000
+	return record->rlocator.dbOid;
+#else
+	return record->rnode.dbNode;
+#endif
+}
+
+inline Oid database_of_block(XLogReaderState *record, int block)
+{
+	Locator files;
+	ForkNumber fork;
+	BlockNumber number;
+	XLogRecGetBlockTag(record, (uint8) block, &files, &fork, &number);
+#if PG_VERSION_NUM >= 160000
+	return files.dbOid;
+#else
+	return files.dbNode;
 #endif
 }
 

@@ -145,7 +145,7 @@ const Database *database_for_keeper(const std::vector<Database> &existing)
 	};
 	auto found = std::find_if(existing.begin(), existing.end(), named("postgres"));
 	if (found == existing.end())
-		found = std::find_if_not(existing.begin(), existing.end(), named("template1"));
+		found = std::find_if(existing.begin(), existing.end(), named("template1"));
 	return found == existing.end() ? nullptr : &*found;
 }
 
@@ -172,8 +172,8 @@ TimestampTz keep_branches(const std::vector<Database> &existing)
 	reap(*entry);
 	if (entry->state == State::launching || entry->next_start_at > now)
 		return entry->next_start_at;
-	bool has_failed = entry->state == State::failed;
-	TimestampTz wanted = has_failed ? 0 : take_keeper_wanted(now);
+	bool was_cut_short = entry->next_start_at != 0;
+	TimestampTz wanted = was_cut_short ? 0 : take_keeper_wanted(now);
 	if (wanted != 0)
 		return wanted;
 	{
@@ -182,6 +182,8 @@ TimestampTz keep_branches(const std::vector<Database> &existing)
 		entry->database_name = database->name;
 	}
 	launch(*entry);
+	if (entry->state != State::launching && entry->next_start_at == 0) // its database is held
+		want_keeper(TimestampTzPlusMilliseconds(now, look_again_ms));
 	return 0;
 }
 
