@@ -20,6 +20,7 @@ struct Job {
 	std::string day_match, dst_gap, dst_overlap, overlap, misfire;
 	int64 grace, window, jitter;	// microseconds; -1: the default
 	int most_late;					// of misfire all
+	int concurrency;				// 0: none
 	int queue_limit;				// of overlap queue_all
 	TimestampTz starts_at, ends_at; // 0: none
 	TimestampTz created_at, decided_until;
@@ -45,7 +46,7 @@ void note_on_job(int64 job, const std::string &note); // "" for none
 struct JobLoad {
 	int64 job;
 	int active, waiting;
-	int concurrency; // 0: no limit
+	int executing; // of the active ones: by an executor, which stops when it is told to
 };
 std::vector<JobLoad> read_loads(std::span<const int64> jobs);
 
@@ -53,8 +54,8 @@ std::vector<JobLoad> read_loads(std::span<const int64> jobs);
 struct Decisions {
 	std::vector<int64> jobs;
 	std::vector<TimestampTz> due, until, start; // until is due for a single time
-	std::vector<const char *> states;			// ready (waiting where the job has limits), skipped or missed
-	std::vector<const char *> reasons;			// "" for none
+	std::vector<const char *> states;  // ready (waiting where the job has limits), skipped, missed or cancelled
+	std::vector<const char *> reasons; // "" for none
 	size_t size() const { return jobs.size(); }
 };
 // Nothing where there is a row already. What starts later than `now` waits until then.
@@ -83,8 +84,8 @@ struct ActiveRuns {
 std::vector<ActiveRuns> read_active();
 uint64 make_ready(std::span<const int64> runs); // how many: not those that somebody else is at
 
-// Runs that nobody picked up in time, that took too long, or whose worker is silent; a part of them, the first. And ends
-// those of them for which that is still so and nobody is at it. How many.
+// Runs that nobody picked up in time, that took too long, or whose worker is silent; a part of them, the first. And
+// ends those of them for which that is still so and nobody is at it. How many.
 std::vector<int64> read_overdue(TimestampTz now);
 uint64 end_overdue(std::span<const int64> runs, TimestampTz now);
 // Runs whose workers hold a lock; and ends those of them whose lock is free now.
