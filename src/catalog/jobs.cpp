@@ -162,8 +162,8 @@ constinit Statement update_orphans{
 	"clock_timestamp() "
 	"  FROM orphan WHERE r.id = orphan.id"};
 
-constinit Statement select_executed{
-	"SELECT r.id FROM pgbraid.job_runs r WHERE r.state = 'running' AND r.liveness IN ('transaction', 'executor')"};
+constinit Statement select_executed{"SELECT r.id, r.cancel_requested FROM pgbraid.job_runs r "
+									" WHERE r.state = 'running' AND r.liveness IN ('transaction', 'executor')"};
 
 // The effect of a command in a transaction is gone with its executor, so that it can be executed as if for the first
 // time; a few times, since it may be what ends its executors.
@@ -349,9 +349,11 @@ uint64 end_orphans(std::span<const int64> runs)
 	return update_orphans.execute({bigints(runs)});
 }
 
-std::vector<int64> read_executed()
+std::vector<ExecutedRun> read_executed()
 {
-	return ids_of(select_executed);
+	std::vector<ExecutedRun> runs;
+	select_executed.each({}, [&](const Row &row) { runs.push_back({row.bigint(1), row.boolean(2)}); });
+	return runs;
 }
 
 uint64 end_abandoned(std::span<const int64> runs)

@@ -92,7 +92,11 @@ uint64 end_overdue(std::span<const int64> runs, TimestampTz now);
 std::vector<int64> read_claimed();
 uint64 end_orphans(std::span<const int64> runs);
 // Runs that an executor has taken, as far as their rows say.
-std::vector<int64> read_executed();
+struct ExecutedRun {
+	int64 id;
+	bool is_cancelled; // somebody wants it to stop
+};
+std::vector<ExecutedRun> read_executed();
 // Ends those of them that no executor has, or has them executed again.
 uint64 end_abandoned(std::span<const int64> runs);
 // True if there are runs whose workers may go without a word.
