@@ -307,6 +307,10 @@ BEGIN
 		RAISE EXCEPTION 'a worker needs a name'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'SELECT * FROM pgjob_claim(''{my_job}'', ''host-1'', wait => ''30 s'');';
 	END IF;
+	IF cardinality(jobs) = 0 OR num_nulls(VARIADIC jobs) > 0 THEN
+		RAISE EXCEPTION 'jobs must be names of jobs, at least one'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Give null, and no array, to take runs of any job.';
+	END IF;
 	PERFORM pgbraid.release_run(h) FROM pgbraid.held_runs() h
 	  WHERE NOT EXISTS (SELECT FROM pgbraid.job_runs r WHERE r.id = h AND r.state = 'running');
 	LOOP

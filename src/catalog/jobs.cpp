@@ -25,7 +25,7 @@ using namespace pg::spi;
 	"       coalesce((j.options->>'misfire_limit')::integer, 100), coalesce((j.options->>'queue_limit')::integer, "    \
 	"100), "                                                                                                           \
 	"       (j.options->>'starts_at')::timestamptz, (j.options->>'ends_at')::timestamptz, "                            \
-	"       j.created_at, p.decided_until "                                                                            \
+	"       j.created_at, p.decided_until, j.concurrency "                                                             \
 	"  FROM pgbraid.jobs j JOIN pgbraid.job_progress p ON p.job = j.id "                                               \
 	" WHERE j.schedule IS NOT NULL AND j.enabled AND NOT j.paused AND j.home = (SELECT pgbraid.here()) "
 
@@ -49,6 +49,7 @@ Job job_from(const Row &row)
 			.window = row.bigint(11),
 			.jitter = row.bigint(12),
 			.most_late = row.integer(13),
+			.concurrency = row.integer(19),
 			.queue_limit = row.integer(14),
 			.starts_at = row.timestamp(15),
 			.ends_at = row.timestamp(16),
@@ -70,9 +71,13 @@ constinit Statement update_note{
 	"UPDATE pgbraid.job_progress SET note = nullif($2, '') WHERE job = $1 AND note IS DISTINCT FROM nullif($2, '')"};
 
 constinit Statement select_loads{
-	"SELECT j.id, (SELECT count(*) FROM pgbraid.job_runs r WHERE r.job = j.id AND r.state IN ('ready', 'running')), "
-	"       (SELECT count(*) FROM pgbraid.job_runs r WHERE r.job = j.id AND r.state = 'waiting'), j.concurrency "
-	"  FROM pgbraid.jobs j WHERE j.id = ANY ($1)"};
+	"SELECT j.id, a.active, (SELECT count(*) FROM pgbraid.job_runs r WHERE r.job = j.id AND r.state = 'waiting'), "
+	"       a.executing "
+	"  FROM pgbraid.jobs j, "
+	"       LATERAL (SELECT count(*) AS active, "
+	"                       count(*) FILTER (WHERE r.state = 'running' AND r.handler = 'sql') AS executing "
+	"                  FROM pgbraid.job_runs r WHERE r.job = j.id AND r.state IN ('ready', 'running')) a "
+	" WHERE j.id = ANY ($1)"};
 
 constinit Statement insert_runs{
 	"INSERT INTO pgbraid.job_runs (job, due_at, due_until, run_at, origin, state, reason, handler, limited, priority, "
@@ -82,7 +87,7 @@ constinit Statement insert_runs{
 	"       nullif(d.reason, ''), j.handler, l.limited, j.priority, j.payload, "
 	"       CASE WHEN d.state = 'ready' AND NOT l.limited AND d.start <= $7 THEN clock_timestamp() + j.pickup_timeout "
 	"END, "
-	"       CASE WHEN d.state IN ('skipped', 'missed') THEN clock_timestamp() END "
+	"       CASE WHEN d.state <> 'ready' THEN clock_timestamp() END "
 	"  FROM unnest($1, $2, $3, $4, $5, $6) d(job, due, until, start, state, reason) JOIN pgbraid.jobs j ON j.id = "
 	"d.job, "
 	"       LATERAL (SELECT j.concurrency IS NOT NULL OR j.job_group IS NOT NULL OR $8 > 0 AS limited) l "
@@ -157,8 +162,8 @@ constinit Statement update_orphans{
 	"clock_timestamp() "
 	"  FROM orphan WHERE r.id = orphan.id"};
 
-constinit Statement select_executed{
-	"SELECT r.id FROM pgbraid.job_runs r WHERE r.state = 'running' AND r.liveness IN ('transaction', 'executor')"};
+constinit Statement select_executed{"SELECT r.id, r.cancel_requested FROM pgbraid.job_runs r "
+									" WHERE r.state = 'running' AND r.liveness IN ('transaction', 'executor')"};
 
 // The effect of a command in a transaction is gone with its executor, so that it can be executed as if for the first
 // time; a few times, since it may be what ends its executors.
@@ -278,7 +283,7 @@ std::vector<JobLoad> read_loads(std::span<const int64> jobs)
 {
 	std::vector<JobLoad> loads;
 	select_loads.each({bigints(jobs)}, [&](const Row &row) {
-		loads.push_back({row.bigint(1), (int) row.bigint(2), (int) row.bigint(3), row.integer(4)});
+		loads.push_back({row.bigint(1), (int) row.bigint(2), (int) row.bigint(3), (int) row.bigint(4)});
 	});
 	return loads;
 }
@@ -344,9 +349,11 @@ uint64 end_orphans(std::span<const int64> runs)
 	return update_orphans.execute({bigints(runs)});
 }
 
-std::vector<int64> read_executed()
+std::vector<ExecutedRun> read_executed()
 {
-	return ids_of(select_executed);
+	std::vector<ExecutedRun> runs;
+	select_executed.each({}, [&](const Row &row) { runs.push_back({row.bigint(1), row.boolean(2)}); });
+	return runs;
 }
 
 uint64 end_abandoned(std::span<const int64> runs)

@@ -20,6 +20,7 @@ struct Job {
 	std::string day_match, dst_gap, dst_overlap, overlap, misfire;
 	int64 grace, window, jitter;	// microseconds; -1: the default
 	int most_late;					// of misfire all
+	int concurrency;				// 0: none
 	int queue_limit;				// of overlap queue_all
 	TimestampTz starts_at, ends_at; // 0: none
 	TimestampTz created_at, decided_until;
@@ -45,7 +46,7 @@ void note_on_job(int64 job, const std::string &note); // "" for none
 struct JobLoad {
 	int64 job;
 	int active, waiting;
-	int concurrency; // 0: no limit
+	int executing; // of the active ones: by an executor, which stops when it is told to
 };
 std::vector<JobLoad> read_loads(std::span<const int64> jobs);
 
@@ -53,8 +54,8 @@ std::vector<JobLoad> read_loads(std::span<const int64> jobs);
 struct Decisions {
 	std::vector<int64> jobs;
 	std::vector<TimestampTz> due, until, start; // until is due for a single time
-	std::vector<const char *> states;			// ready (waiting where the job has limits), skipped or missed
-	std::vector<const char *> reasons;			// "" for none
+	std::vector<const char *> states;  // ready (waiting where the job has limits), skipped, missed or cancelled
+	std::vector<const char *> reasons; // "" for none
 	size_t size() const { return jobs.size(); }
 };
 // Nothing where there is a row already. What starts later than `now` waits until then.
@@ -91,7 +92,11 @@ uint64 end_overdue(std::span<const int64> runs, TimestampTz now);
 std::vector<int64> read_claimed();
 uint64 end_orphans(std::span<const int64> runs);
 // Runs that an executor has taken, as far as their rows say.
-std::vector<int64> read_executed();
+struct ExecutedRun {
+	int64 id;
+	bool is_cancelled; // somebody wants it to stop
+};
+std::vector<ExecutedRun> read_executed();
 // Ends those of them that no executor has, or has them executed again.
 uint64 end_abandoned(std::span<const int64> runs);
 // True if there are runs whose workers may go without a word.

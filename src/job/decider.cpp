@@ -7,14 +7,29 @@
 
 namespace pgbraid::job {
 
-using core::job::Admission;
 using core::job::Instant;
 using core::job::Occurrence;
 using core::job::Overlap;
+using core::job::Verdict;
 
 namespace {
 
 constexpr size_t most_at_once = 250; // the first ones are executed while the next ones are written
+
+struct Outcome {
+	const char *state, *reason;
+};
+
+Outcome outcome_of(Verdict verdict)
+{
+	switch (verdict) {
+		case Verdict::runs: break;
+		case Verdict::skipped: return {"skipped", "an earlier run has not ended"};
+		case Verdict::missed: return {"missed", "nobody was there in time"};
+		case Verdict::cancelled: return {"cancelled", "a later run took its place"};
+	}
+	return {"ready", ""};
+}
 
 } // namespace
 
@@ -83,7 +98,7 @@ void Decider::follow(const catalog::Job &job)
 {
 	try {
 		timetable_.set(job.id, timing_of(job), to_instant(job.decided_until));
-		rules_[job.id] = {overlap_of(job), job.queue_limit};
+		rules_[job.id] = rule_of(job);
 	} catch (const pg::Failure &failure) {
 		catalog::note_on_job(job.id, failure.what());
 	}
@@ -116,57 +131,39 @@ Trouble Decider::decide_one_by_one(const std::vector<Occurrence> &taken, Instant
 	return last;
 }
 
-std::unordered_map<int64, catalog::JobLoad> Decider::loads_of(const std::vector<Occurrence> &taken) const
+std::unordered_map<core::job::JobId, core::job::Load> Decider::loads_of(const std::vector<Occurrence> &taken) const
 {
 	std::set<int64> wanted;
 	for (const Occurrence &occurrence : taken)
 		if (rules_.at(occurrence.job).overlap != Overlap::allow)
 			wanted.insert(occurrence.job);
-	std::unordered_map<int64, catalog::JobLoad> loads;
+	std::unordered_map<core::job::JobId, core::job::Load> loads;
 	if (!wanted.empty())
 		for (const catalog::JobLoad &load : catalog::read_loads(std::vector<int64>(wanted.begin(), wanted.end())))
-			loads.emplace(load.job, load);
+			loads[load.job] = {load.active, load.waiting, load.executing};
 	return loads;
-}
-
-// The state of its row. What starts or waits counts for the next one.
-const char *Decider::admit(const Occurrence &occurrence, catalog::JobLoad &load)
-{
-	const Rule &rule = rules_.at(occurrence.job);
-	bool has_room = load.active < Max(load.concurrency, 1);
-	Admission admission = core::job::admit(rule.overlap, {has_room ? 0 : load.active, load.waiting}, rule.queue_limit);
-	if (admission == Admission::skip)
-		return "skipped";
-	if (admission == Admission::replace) {
-		catalog::replace_runs(occurrence.job);
-		load.waiting = 0;
-	}
-	(admission == Admission::start ? load.active : load.waiting)++;
-	return "ready";
 }
 
 void Decider::write(const std::vector<Occurrence> &taken, Instant now)
 {
-	auto loads = loads_of(taken);
+	const core::job::Verdicts verdicts = core::job::judge(taken, rules_, loads_of(taken));
+	for (int64 job : verdicts.replaced)
+		catalog::replace_runs(job);
 	catalog::Decisions decisions;
-	std::vector<int64> jobs;
 	std::vector<TimestampTz> decided_until;
-	for (const Occurrence &occurrence : taken) {
-		bool runs = occurrence.fate == Occurrence::Fate::run;
-		const char *state = runs ? admit(occurrence, loads[occurrence.job]) : "missed";
+	for (size_t i = 0; i < taken.size(); i++) {
+		const Occurrence &occurrence = taken[i];
+		const Outcome outcome = outcome_of(verdicts.each[i]);
 		decisions.jobs.push_back(occurrence.job);
 		decisions.due.push_back(to_timestamp(occurrence.due));
 		decisions.until.push_back(to_timestamp(occurrence.until));
 		decisions.start.push_back(to_timestamp(occurrence.start));
-		decisions.states.push_back(state);
-		decisions.reasons.push_back(!runs			  ? "nobody was there in time"
-									: state[0] == 's' ? "an earlier run has not ended"
-													  : "");
-		jobs.push_back(occurrence.job);
+		decisions.states.push_back(outcome.state);
+		decisions.reasons.push_back(outcome.reason);
 		decided_until.push_back(to_timestamp(timetable_.decided_until(occurrence.job)));
 	}
 	catalog::add_runs(decisions, to_timestamp(now));
-	catalog::advance_jobs(jobs, decided_until);
+	catalog::advance_jobs(decisions.jobs, decided_until);
 }
 
 } // namespace pgbraid::job

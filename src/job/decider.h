@@ -30,23 +30,18 @@ public:
 	size_t size() const noexcept { return timetable_.size(); }
 
 private:
-	struct Rule {
-		core::job::Overlap overlap;
-		int queue_limit;
-	};
-
 	void follow(const catalog::Job &job);
 	void read_again(int64 id);
 	void forget(int64 id);
 	Trouble take_one_by_one();
 	Trouble decide_one_by_one(const std::vector<core::job::Occurrence> &taken, core::job::Instant now);
 	void write(const std::vector<core::job::Occurrence> &taken, core::job::Instant now);
-	std::unordered_map<int64, catalog::JobLoad> loads_of(const std::vector<core::job::Occurrence> &taken) const;
-	const char *admit(const core::job::Occurrence &occurrence, catalog::JobLoad &load);
+	std::unordered_map<core::job::JobId, core::job::Load>
+	loads_of(const std::vector<core::job::Occurrence> &taken) const;
 
 	bool is_loaded_ = false;
 	core::job::Timetable timetable_;
-	std::unordered_map<int64, Rule> rules_;
+	std::unordered_map<core::job::JobId, core::job::Rule> rules_;
 	std::set<int64> stale_; // what the timetable says of them is not what was stored
 };
 

@@ -30,12 +30,18 @@ Trouble end_all(const char *activity, Read &&read, End &&end)
 	return last;
 }
 
-// An executor says what it has taken before the row does; so the rows are read first.
+// An executor says what it has taken before the row does; so the rows are read first. One that goes on with what was
+// cancelled is interrupted again: COMMIT PREPARED doesn't tell what it commits, and a command may catch the interrupt.
 std::vector<int64> read_abandoned()
 {
-	std::vector<int64> runs = catalog::read_executed();
-	std::erase_if(runs, [](int64 run) { return worker::is_executed(MyDatabaseId, run); });
-	return runs;
+	std::vector<int64> abandoned;
+	for (const catalog::ExecutedRun &run : catalog::read_executed()) {
+		bool has_executor = run.is_cancelled ? worker::interrupt_executor(MyDatabaseId, run.id)
+											 : worker::is_executed(MyDatabaseId, run.id);
+		if (!has_executor)
+			abandoned.push_back(run.id);
+	}
+	return abandoned;
 }
 
 // By hundreds: each tries a lock, and the table of locks is everybody's.

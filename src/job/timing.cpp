@@ -32,9 +32,9 @@ core::job::Timing timing_of(const catalog::Job &job)
 	return timing;
 }
 
-core::job::Overlap overlap_of(const catalog::Job &job)
+core::job::Rule rule_of(const catalog::Job &job)
 {
-	return core::job::overlap_of(job.overlap).value_or(core::job::Overlap::allow);
+	return {core::job::overlap_of(job.overlap).value_or(core::job::Overlap::allow), job.concurrency, job.queue_limit};
 }
 
 } // namespace pgbraid::job

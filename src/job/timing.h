@@ -9,6 +9,6 @@ namespace pgbraid::job {
 // pg::Failure for a schedule or a zone that is none.
 core::job::Timing timing_of(const catalog::Job &job);
 
-core::job::Overlap overlap_of(const catalog::Job &job);
+core::job::Rule rule_of(const catalog::Job &job);
 
 } // namespace pgbraid::job

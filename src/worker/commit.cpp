@@ -21,7 +21,11 @@ namespace {
 struct Notes {
 	bool catalog_changed, job_changed, claimable_run, scheduled_run, offerable_run, withdrawn_run;
 	int ready_commands;
-	List *interrupts; // runs, each an int64; in TopTransactionContext
+	List *interrupts; // in TopTransactionContext
+};
+struct Interrupt {
+	int64 run;
+	SubTransactionId noted_in; // if that is undone, nobody is interrupted
 };
 Notes notes;
 bool tells_of_timed_runs = true;
@@ -40,9 +44,13 @@ void tell_of_runs()
 		touch_dispatcher(MyDatabaseId);
 	if (notes.offerable_run)
 		nudge_dispatcher(MyDatabaseId);
+}
+
+void interrupt_executors()
+{
 	ListCell *cell;
 	foreach (cell, notes.interrupts)
-		(void) interrupt_executor(MyDatabaseId, *static_cast<int64 *>(lfirst(cell)));
+		(void) interrupt_executor(MyDatabaseId, static_cast<Interrupt *>(lfirst(cell))->run);
 }
 
 void at_end_of_transaction(XactEvent event, void *)
@@ -52,12 +60,25 @@ void at_end_of_transaction(XactEvent event, void *)
 		if (notes.catalog_changed || (notes.job_changed && !has_scheduler))
 			touch(MyDatabaseId);
 		tell_of_runs();
+		if (event == XACT_EVENT_COMMIT)
+			interrupt_executors();
 		// By now the commit record is on disk, unless synchronous_commit is off: then the flow looks again soon.
 		if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 			wake_flows(MyDatabaseId);
 	}
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		notes = {};
+}
+
+// Who is woken for nothing goes to sleep again; who is interrupted loses what it has done.
+void at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId, void *)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	ListCell *cell;
+	foreach (cell, notes.interrupts)
+		if (static_cast<Interrupt *>(lfirst(cell))->noted_in >= mine) // those of its children have greater numbers
+			notes.interrupts = foreach_delete_current(notes.interrupts, cell);
 }
 
 // The transaction of COMMIT PREPARED is another one than the prepared one, which may have changed anything.
@@ -95,6 +116,7 @@ void at_object_access(ObjectAccessType access, Oid class_id, Oid object, int col
 void install_commit_hooks()
 {
 	RegisterXactCallback(at_end_of_transaction, nullptr);
+	RegisterSubXactCallback(at_end_of_subtransaction, nullptr);
 	next_utility = ProcessUtility_hook;
 	ProcessUtility_hook = at_utility;
 	next_hook = object_access_hook;
@@ -149,9 +171,9 @@ void note_withdrawn_run() noexcept
 void note_interrupt(int64 run)
 {
 	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
-	auto *copy = static_cast<int64 *>(palloc(sizeof run));
-	*copy = run;
-	notes.interrupts = lappend(notes.interrupts, copy);
+	auto *interrupt = static_cast<Interrupt *>(palloc(sizeof(Interrupt)));
+	*interrupt = {run, GetCurrentSubTransactionId()};
+	notes.interrupts = lappend(notes.interrupts, interrupt);
 	MemoryContextSwitchTo(caller);
 }
 

@@ -7,7 +7,7 @@ use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $braid = Braid->new(nats => 0);
+my $braid = Braid->new(nats => 0, conf => "max_prepared_transactions = 2\n");
 my $seconds = $PostgreSQL::Test::Utils::timeout_default;
 
 # The states of a job's runs, in order.
@@ -116,6 +116,33 @@ $braid->sql('DROP DATABASE elsewhere');
 run_and_wait('elsewhere');
 like(last_run('elsewhere', "state || sqlstate || error"), qr/^failed3D000database "elsewhere" does not exist.*HINT/s, 'which may be gone');
 
+# Other encodings: text is converted on its way to another process and back.
+my %commands = (gut => q{DO $do$BEGIN RAISE NOTICE '%', current_setting('my.word'); END$do$; SELECT 'größe ' || ($1->>'a')}, 'übel' => 'SELECT "ä"');
+my $options = '{"transaction": false, "settings": {"my.word": "äß"}}';
+$braid->sql("CREATE DATABASE $_ ENCODING '$_' LOCALE 'C' TEMPLATE template0") for qw(latin1 utf8);
+for my $home (qw(latin1 utf8))
+{
+	my @in = (dbname => $home);
+	my $utf8 = "SET client_encoding = 'UTF8'";
+	$braid->sql('CREATE EXTENSION pgbraid', @in);
+	for my $job (sort keys %commands)
+	{
+		$braid->sql("$utf8; SELECT pgjob_create('$job ' || place, NULL, \$x\$$commands{$job}\$x\$, database => nullif(place, 'here'),
+			payload => '{\"a\": \"señor\"}', options => '$options') FROM unnest('{here,latin1,utf8}'::text[]) place", @in);
+	}
+	$braid->sql("SELECT pgjob_create('from euro', NULL, 'SELECT chr(8364)', database => 'utf8'); SELECT pgjob_run(job) FROM pgbraid.jobs", @in);
+	$braid->until_sql('SELECT count(*) FROM pgbraid.job_runs WHERE finished_at IS NULL', '0', undef, @in);
+	my $results = "$utf8; SELECT DISTINCT concat_ws(' ', r.state, r.output, r.sqlstate, r.error, r.log) FROM pgbraid.job_runs r JOIN pgbraid.jobs j ON j.id = r.job WHERE j.job LIKE";
+	is($braid->sql("$results 'gut %'", @in), "succeeded größe señor NOTICE: äß\n", "$home: command, payload, settings, output and log");
+	is($braid->sql("$results 'übel %'", @in), 'failed 42703 column "ä" does not exist', "$home: an error");
+	like($braid->sql("$results 'from euro'", @in), $home eq 'utf8' ? qr/^succeeded €$/ : qr/^failed 22P05 character .* has no equivalent in encoding "LATIN1"$/,
+		"$home: a character that the one has and the other has not");
+}
+$braid->sql(q{SET client_encoding = 'UTF8'; SELECT pgjob_create('to euro', NULL, 'SELECT $1', database => 'latin1', payload => '{"a": "€"}'); SELECT pgjob_run('to euro')}, dbname => 'utf8');
+$braid->until_sql("SELECT last_error FROM pgbraid.stat_job WHERE job = 'to euro'", 'character with byte sequence 0xe2 0x82 0xac in encoding "UTF8" has no equivalent in encoding "LATIN1"',
+	'and the other way round', dbname => 'utf8');
+$braid->sql('DROP DATABASE latin1; DROP DATABASE utf8');
+
 # As whom.
 $braid->sql(q{CREATE ROLE joe; CREATE ROLE sue LOGIN; ALTER ROLE joe SET work_mem = '7MB'; ALTER ROLE joe IN DATABASE postgres SET work_mem = '9MB';
 	SELECT pgjob_create('who', NULL, $$SELECT current_user || session_user || current_setting('work_mem') || current_setting('search_path')$$,
@@ -170,6 +197,43 @@ my $later = $braid->sql("SELECT pgjob_run('endless', run_at => now() + interval 
 is($braid->sql("SELECT state FROM pgbraid.job_runs WHERE id = $later"), 'waiting', 'a run for later waits');
 $braid->sql("SELECT pgjob_cancel($later)");
 is($braid->sql("SELECT state FROM pgbraid.job_runs WHERE id = $later"), 'cancelled', 'what waits, at once');
+
+# What is cancelled in a transaction is cancelled when that commits.
+my $gate = $braid->node->background_psql('postgres');
+$braid->sql("SELECT pgjob_create('gated', NULL, 'SELECT pg_advisory_xact_lock(77)')");
+sub begin_gated
+{
+	$gate->query_safe('SELECT pg_advisory_lock(77)');
+	my $run = $braid->sql("SELECT pgjob_run('gated')");
+	$braid->until_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted", '1');
+	return $run;
+}
+sub end_gated
+{
+	my ($run, $expected, $name) = @_;
+	$gate->query_safe('SELECT pg_advisory_unlock(77)') if $expected eq 'succeeded';
+	$braid->until_sql("SELECT state FROM pgbraid.job_runs WHERE id = $run AND finished_at IS NOT NULL", $expected, $name);
+	$gate->query_safe('SELECT pg_advisory_unlock(77)') if $expected ne 'succeeded';
+	return;
+}
+my $gated = begin_gated();
+$braid->sql("BEGIN; SELECT pgjob_cancel($gated); ROLLBACK");
+$braid->sql("BEGIN; SAVEPOINT a; SELECT pgjob_cancel($gated); ROLLBACK TO a; COMMIT");
+$braid->sql("BEGIN; SAVEPOINT a; SAVEPOINT b; SELECT pgjob_cancel($gated); RELEASE b; ROLLBACK TO a; COMMIT");
+$braid->sql("DO \$\$BEGIN PERFORM pgjob_cancel($gated); RAISE EXCEPTION 'no'; EXCEPTION WHEN raise_exception THEN NULL; END\$\$");
+$braid->sql("BEGIN; SELECT pgjob_cancel($gated); PREPARE TRANSACTION 'undone'");
+$braid->sql("ROLLBACK PREPARED 'undone'");
+end_gated($gated, 'succeeded', 'a run goes on when its cancelling is rolled back, or a savepoint before it');
+my %cancels = ('released savepoint' => 'BEGIN; SAVEPOINT a; SELECT pgjob_cancel(%d); RELEASE a; COMMIT',
+	'savepoint beside it' => 'BEGIN; SELECT pgjob_cancel(%d); SAVEPOINT a; ROLLBACK TO a; COMMIT',
+	'savepoint that was rolled back before' => 'BEGIN; SAVEPOINT a; SELECT pgjob_cancel(%1$d); ROLLBACK TO a; SELECT pgjob_cancel(%1$d); COMMIT',
+	'prepared transaction' => "BEGIN; SELECT pgjob_cancel(%d); PREPARE TRANSACTION 'done'; COMMIT PREPARED 'done'");
+for my $way (sort keys %cancels)
+{
+	my $run = begin_gated();
+	$braid->sql(sprintf $cancels{$way}, $run);
+	end_gated($run, 'cancelled', "cancelled: $way");
+}
 
 # Retries.
 $braid->sql(q{CREATE SEQUENCE tries;

@@ -176,9 +176,12 @@ is_gapless("after $_", "$_: every second has its row") for qw(skip once all);
 $braid->sql("SELECT pgjob_drop('after $_')") for qw(skip once all);
 
 # The clock goes 8 hours ahead, and back. (The clock of the scheduler: that of the machine is not ours to set.)
-$braid->sql(q{SELECT pgjob_create('hourly', '0 * * * *', 'SELECT 1', misfire => 'all')});
+$braid->sql(q{SELECT pgjob_create('hourly', '0 * * * *', 'SELECT 1', misfire => 'all');
+	SELECT pgjob_create('latest', '0 * * * *', 'SELECT 1', misfire => 'all', overlap => 'replace')});
 $braid->sql("ALTER SYSTEM SET pgbraid.job_clock_shift = '8 h'; SELECT pg_reload_conf()");
 $braid->until_sql("SELECT count(*) FROM pgbraid.job_runs r JOIN pgbraid.jobs j ON j.id = r.job WHERE j.job = 'hourly' AND r.state = 'succeeded'", '8', 'eight hours make eight runs');
+$braid->until_sql("SELECT string_agg(r.state, ' ' ORDER BY r.due_at) FROM pgbraid.job_runs r JOIN pgbraid.jobs j ON j.id = r.job WHERE j.job = 'latest'",
+	join(' ', ('cancelled') x 7, 'succeeded'), 'or one, where each takes the place of the one before');
 $braid->sql("ALTER SYSTEM RESET pgbraid.job_clock_shift; SELECT pg_reload_conf()");
 $braid->sql("SELECT pgjob_create('witness', '1 second', 'SELECT 1')");
 $braid->until_sql("SELECT succeeded > 1 FROM pgbraid.stat_job WHERE job = 'witness'");

@@ -155,26 +155,26 @@ private:
 	bool timed_out_ = false;
 };
 
-void read_result(const char *message, RunEnd &end)
+void read_result(const std::string &message, RunEnd &end)
 {
-	const auto *header = reinterpret_cast<const ResultHeader *>(message);
-	const char *texts = message + sizeof *header;
+	ResultHeader header;
+	memcpy(&header, message.data(), sizeof header);
+	const char *texts = message.data() + sizeof header;
 	std::string first;
 	pg::in_transaction("reading a result", [&] {
-		first = pg::from_utf8({texts, header->log_at});
-		end.log = pg::from_utf8({texts + header->log_at, header->length - header->log_at});
+		first = pg::from_utf8({texts, header.log_at});
+		end.log = pg::from_utf8({texts + header.log_at, header.length - header.log_at});
 	});
-	end.sqlstate = header->sqlstate;
+	end.sqlstate = header.sqlstate;
 	if (!end.sqlstate.empty()) {
 		end.error = first;
 		return;
 	}
-	end.rows = header->rows;
-	if (header->has_output)
+	end.rows = header.rows;
+	if (header.has_output)
 		end.output = first;
 }
 
-// Its process has gone without a word.
 void note_silence(const Request &request, RunEnd &end)
 {
 	bool has_said = request.sqlstate[0] != '\0';
@@ -182,28 +182,22 @@ void note_silence(const Request &request, RunEnd &end)
 	end.error = has_said ? request.message : "the process that executed it was terminated";
 }
 
-void await_result(dsm_segment *segment, const ClaimedRun &run, RunEnd &end)
+// Nothing where its process has gone without a word.
+std::optional<std::string> await_result(dsm_segment *segment, Canceller &canceller)
 {
 	auto *request = static_cast<Request *>(dsm_segment_address(segment));
 	shm_mq_handle *queue = pg::call([&] { return shm_mq_attach(request->queue(), segment, current); });
-	Canceller canceller(run);
 	static pg::Waiter waiter("PgbraidDetached");
 	for (;;) {
 		Size size;
 		void *message;
 		shm_mq_result result = pg::call([&] { return shm_mq_receive(queue, &size, &message, true); });
 		if (result == SHM_MQ_SUCCESS)
-			read_result(static_cast<char *>(message), end);
-		else if (result == SHM_MQ_DETACHED)
-			note_silence(*request, end);
-		if (result != SHM_MQ_WOULD_BLOCK)
-			break;
+			return std::string(static_cast<char *>(message), size);
+		if (result == SHM_MQ_DETACHED)
+			return std::nullopt;
 		canceller.step();
 		waiter.wait(canceller.patience_ms());
-	}
-	if (canceller.timed_out() && !end.sqlstate.empty()) {
-		end.sqlstate = "57014";
-		end.error = "it took longer than the timeout of the job";
 	}
 }
 
@@ -223,10 +217,18 @@ Detached run_detached(const ClaimedRun &run, RunEnd &end)
 		shm_mq_set_receiver(queue, MyProc);
 	});
 	bool is_started = start_process(segment, run);
-	if (is_started)
-		await_result(segment, run, end);
+	Canceller canceller(run);
+	std::optional<std::string> result;
+	if (is_started && !(result = await_result(segment, canceller)))
+		note_silence(*request, end);
 	current = nullptr;
-	pg::call([&] { dsm_detach(segment); });
+	pg::call([&] { dsm_detach(segment); }); // before the result is read, which is an error in some encodings
+	if (result)
+		read_result(*result, end);
+	if (canceller.timed_out() && !end.sqlstate.empty()) {
+		end.sqlstate = "57014";
+		end.error = "it took longer than the timeout of the job";
+	}
 	return is_started ? Detached::done : Detached::no_process;
 }
 
