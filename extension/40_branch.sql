@@ -105,14 +105,14 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.branch_options(jsonb, text[]) IS 'options of operations on branches, checked, with times in milliseconds';
 
-CREATE FUNCTION pgbranch_init(branch text DEFAULT 'main', database name DEFAULT current_database()) RETURNS oid
+CREATE FUNCTION @extschema@.pgbranch_init(branch text DEFAULT 'main', database name DEFAULT current_database()) RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT pgbraid.branch_operation('init', d, d, jsonb_build_object('name', branch)) FROM pgbraid.find_database(database) d $$;
-COMMENT ON FUNCTION pgbranch_init(text, name) IS
+COMMENT ON FUNCTION @extschema@.pgbranch_init(text, name) IS
 	'names the branch that a database is, before it has others; without it the name is main';
 
-CREATE FUNCTION pgbranch_snapshot(snapshot text, database name DEFAULT current_database(), options jsonb DEFAULT '{}') RETURNS oid
+CREATE FUNCTION @extschema@.pgbranch_snapshot(snapshot text, database name DEFAULT current_database(), options jsonb DEFAULT '{}') RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -120,10 +120,10 @@ SELECT pgbraid.branch_operation('snapshot', d, d,
        pgbraid.branch_options(options, '{timeout,gate_timeout,mode,force,description,spares}') || jsonb_build_object('name', snapshot))
   FROM pgbraid.find_database(database) d
 $$;
-COMMENT ON FUNCTION pgbranch_snapshot(text, name, jsonb) IS
+COMMENT ON FUNCTION @extschema@.pgbranch_snapshot(text, name, jsonb) IS
 	'makes an immutable copy of the branch that the database is, while its sessions go on; its oid';
 
-CREATE FUNCTION pgbranch_create(branch text, source text DEFAULT NULL, database name DEFAULT current_database(),
+CREATE FUNCTION @extschema@.pgbranch_create(branch text, source text DEFAULT NULL, database name DEFAULT current_database(),
 	checkout boolean DEFAULT false, options jsonb DEFAULT '{}') RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -133,10 +133,10 @@ SELECT pgbraid.branch_operation('create', d, CASE WHEN source IS NULL THEN d ELS
        || jsonb_build_object('name', branch, 'switch', checkout))
   FROM pgbraid.find_database(database) d
 $$;
-COMMENT ON FUNCTION pgbranch_create(text, text, name, boolean, jsonb) IS
+COMMENT ON FUNCTION @extschema@.pgbranch_create(text, text, name, boolean, jsonb) IS
 	'makes a branch from the one that the database is, or from another branch or a snapshot; its oid';
 
-CREATE FUNCTION pgbranch_checkout(branch text, database name DEFAULT current_database(), "create" boolean DEFAULT false,
+CREATE FUNCTION @extschema@.pgbranch_checkout(branch text, database name DEFAULT current_database(), "create" boolean DEFAULT false,
 	options jsonb DEFAULT '{}') RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -146,10 +146,10 @@ SELECT pgbraid.branch_operation('checkout', d, d,
        || jsonb_build_object('name', branch, 'create', "create"))
   FROM pgbraid.find_database(database) d
 $$;
-COMMENT ON FUNCTION pgbranch_checkout(text, name, boolean, jsonb) IS
+COMMENT ON FUNCTION @extschema@.pgbranch_checkout(text, name, boolean, jsonb) IS
 	'gives the family''s name to the database of that branch, in one transaction that copies nothing; its oid';
 
-CREATE FUNCTION pgbranch_reset(snapshot text, database name DEFAULT current_database(), options jsonb DEFAULT '{}') RETURNS oid
+CREATE FUNCTION @extschema@.pgbranch_reset(snapshot text, database name DEFAULT current_database(), options jsonb DEFAULT '{}') RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -157,10 +157,10 @@ SELECT pgbraid.branch_operation('reset', d, pgbraid.find_branch(d, snapshot, '{s
        pgbraid.branch_options(options, '{sessions,deadline,force,timeout,gate_timeout}') || jsonb_build_object('name', snapshot))
   FROM pgbraid.find_database(database) d
 $$;
-COMMENT ON FUNCTION pgbranch_reset(text, name, jsonb) IS
+COMMENT ON FUNCTION @extschema@.pgbranch_reset(text, name, jsonb) IS
 	'puts a copy of the snapshot, ready-made if there is a spare, in the place of the branch that the database is; its oid';
 
-CREATE FUNCTION pgbranch_drop(name text, database name DEFAULT current_database(), force boolean DEFAULT false, kind text DEFAULT NULL) RETURNS oid
+CREATE FUNCTION @extschema@.pgbranch_drop(name text, database name DEFAULT current_database(), force boolean DEFAULT false, kind text DEFAULT NULL) RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -168,62 +168,62 @@ SELECT pgbraid.branch_operation('drop', d, d,
        jsonb_build_object('name', name, 'force', force, 'kind', kind))
   FROM pgbraid.find_database(database) d
 $$;
-COMMENT ON FUNCTION pgbranch_drop(text, name, boolean, text) IS
+COMMENT ON FUNCTION @extschema@.pgbranch_drop(text, name, boolean, text) IS
 	'drops a branch or snapshot: its name is free at once, pgbranch_undo has it back until pgbraid.branch_trash_age has passed';
 
-CREATE FUNCTION pgbranch_undo(name text DEFAULT NULL, database name DEFAULT current_database()) RETURNS oid
+CREATE FUNCTION @extschema@.pgbranch_undo(name text DEFAULT NULL, database name DEFAULT current_database()) RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT pgbraid.branch_operation('undo', d, d, jsonb_build_object('name', name)) FROM pgbraid.find_database(database) d
 $$;
-COMMENT ON FUNCTION pgbranch_undo(text, name) IS 'takes back the latest drop or reset, or that of the branch or snapshot of that name';
+COMMENT ON FUNCTION @extschema@.pgbranch_undo(text, name) IS 'takes back the latest drop or reset, or that of the branch or snapshot of that name';
 
-CREATE FUNCTION pgbranch_rename(name text, new_name text, database name DEFAULT current_database(), kind text DEFAULT NULL) RETURNS oid
+CREATE FUNCTION @extschema@.pgbranch_rename(name text, new_name text, database name DEFAULT current_database(), kind text DEFAULT NULL) RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT pgbraid.branch_operation('rename', d, d, jsonb_build_object('name', name, 'other', new_name, 'kind', kind))
   FROM pgbraid.find_database(database) d
 $$;
-COMMENT ON FUNCTION pgbranch_rename(text, text, name, text) IS 'renames a branch or snapshot';
+COMMENT ON FUNCTION @extschema@.pgbranch_rename(text, text, name, text) IS 'renames a branch or snapshot';
 
-CREATE FUNCTION pgbranch_protect(name text, database name DEFAULT current_database(), kind text DEFAULT NULL) RETURNS oid
+CREATE FUNCTION @extschema@.pgbranch_protect(name text, database name DEFAULT current_database(), kind text DEFAULT NULL) RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT pgbraid.branch_operation('protect', d, d, jsonb_build_object('name', name, 'kind', kind)) FROM pgbraid.find_database(database) d
 $$;
-COMMENT ON FUNCTION pgbranch_protect(text, name, text) IS 'keeps a branch or snapshot from being dropped, reset or pruned';
+COMMENT ON FUNCTION @extschema@.pgbranch_protect(text, name, text) IS 'keeps a branch or snapshot from being dropped, reset or pruned';
 
-CREATE FUNCTION pgbranch_unprotect(name text, database name DEFAULT current_database(), kind text DEFAULT NULL) RETURNS oid
+CREATE FUNCTION @extschema@.pgbranch_unprotect(name text, database name DEFAULT current_database(), kind text DEFAULT NULL) RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT pgbraid.branch_operation('unprotect', d, d, jsonb_build_object('name', name, 'kind', kind)) FROM pgbraid.find_database(database) d
 $$;
-COMMENT ON FUNCTION pgbranch_unprotect(text, name, text) IS 'takes the protection away';
+COMMENT ON FUNCTION @extschema@.pgbranch_unprotect(text, name, text) IS 'takes the protection away';
 
-CREATE FUNCTION pgbranch_describe(name text, description text, database name DEFAULT current_database(), kind text DEFAULT NULL) RETURNS oid
+CREATE FUNCTION @extschema@.pgbranch_describe(name text, description text, database name DEFAULT current_database(), kind text DEFAULT NULL) RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT pgbraid.branch_operation('describe', d, d, jsonb_build_object('name', name, 'description', description, 'kind', kind))
   FROM pgbraid.find_database(database) d
 $$;
-COMMENT ON FUNCTION pgbranch_describe(text, text, name, text) IS 'says something about a branch or snapshot; null says nothing';
+COMMENT ON FUNCTION @extschema@.pgbranch_describe(text, text, name, text) IS 'says something about a branch or snapshot; null says nothing';
 
-CREATE FUNCTION pgbranch_spares(snapshot text, count integer, database name DEFAULT current_database()) RETURNS oid
+CREATE FUNCTION @extschema@.pgbranch_spares(snapshot text, count integer, database name DEFAULT current_database()) RETURNS oid
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT pgbraid.branch_operation('spares', d, d, jsonb_build_object('name', snapshot, 'kind', 'snapshot', 'number', count))
   FROM pgbraid.find_database(database) d
 $$;
-COMMENT ON FUNCTION pgbranch_spares(text, integer, name) IS
+COMMENT ON FUNCTION @extschema@.pgbranch_spares(text, integer, name) IS
 	'keeps so many copies of the snapshot ready for pgbranch_reset; they are made in the background and take their place on the disk';
 
-CREATE FUNCTION pgbranch_list(database name DEFAULT current_database())
+CREATE FUNCTION @extschema@.pgbranch_list(database name DEFAULT current_database())
 RETURNS TABLE (name text, kind text, checked_out boolean, parent text, created_at timestamptz, used_at timestamptz, protected boolean,
 	state text, spares integer, size bigint, description text, database_name name)
 LANGUAGE sql STABLE SECURITY DEFINER
@@ -237,9 +237,9 @@ SELECT b.name, b.kind, b.checked_out, b.parent, b.created_at, b.used_at, b.prote
    AND b.kind IN ('branch', 'snapshot')
  ORDER BY b.kind, b.created_at, b.name
 $$;
-COMMENT ON FUNCTION pgbranch_list(name) IS 'the branches and snapshots of a database''s family';
+COMMENT ON FUNCTION @extschema@.pgbranch_list(name) IS 'the branches and snapshots of a database''s family';
 
-CREATE FUNCTION pgbranch_status(database name DEFAULT current_database())
+CREATE FUNCTION @extschema@.pgbranch_status(database name DEFAULT current_database())
 RETURNS TABLE (family text, branch text, database_name name, checked_out_branch text, branches bigint, snapshots bigint, spares bigint, trash bigint, size bigint)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -251,9 +251,9 @@ SELECT m.family, m.name, m.database, (SELECT b.name FROM pgbraid.branches b WHER
  WHERE m.database_oid = pgbraid.find_database(pgbranch_status.database)
  GROUP BY m.family, m.name, m.database
 $$;
-COMMENT ON FUNCTION pgbranch_status(name) IS 'which branch the database is, and how many there are; size is that of all of them, on a disk without sharing';
+COMMENT ON FUNCTION @extschema@.pgbranch_status(name) IS 'which branch the database is, and how many there are; size is that of all of them, on a disk without sharing';
 
-CREATE FUNCTION pgbranch_log(database name DEFAULT current_database())
+CREATE FUNCTION @extschema@.pgbranch_log(database name DEFAULT current_database())
 RETURNS TABLE (at timestamptz, operation text, name text, kind text, detail text, role text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -263,10 +263,10 @@ SELECT (e->>'at')::timestamptz, e->>'operation', b.name, coalesce(b.trashed_kind
  WHERE b.family = (SELECT m.family FROM pgbraid.branches m WHERE m.database_oid = pgbraid.find_database(pgbranch_log.database))
  ORDER BY 1 DESC
 $$;
-COMMENT ON FUNCTION pgbranch_log(name) IS
+COMMENT ON FUNCTION @extschema@.pgbranch_log(name) IS
 	'what has been done to the branches and snapshots that there are, and to those in the trash; the latest first';
 
-CREATE FUNCTION pgbranch_prune(age interval DEFAULT '7 days', keep text[] DEFAULT '{}', database name DEFAULT current_database(),
+CREATE FUNCTION @extschema@.pgbranch_prune(age interval DEFAULT '7 days', keep text[] DEFAULT '{}', database name DEFAULT current_database(),
 	dry_run boolean DEFAULT true, kinds text[] DEFAULT '{branch}')
 RETURNS TABLE (name text, kind text, used_at timestamptz, size bigint, dropped boolean)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -297,5 +297,5 @@ BEGIN
 	END LOOP;
 END;
 $$;
-COMMENT ON FUNCTION pgbranch_prune(interval, text[], name, boolean, text[]) IS
+COMMENT ON FUNCTION @extschema@.pgbranch_prune(interval, text[], name, boolean, text[]) IS
 	'drops branches that have not been used for so long, or says which; never the checked-out one, protected ones, the first of the family, or those that others were made from';

@@ -6,7 +6,7 @@ CREATE EXTENSION pgbraid;
 -- The functions, as they are called.
 SELECT p.proname, pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result
   FROM pg_proc p
- WHERE p.proname ~ '^pg(flow|job)_' AND pronamespace = 'public'::regnamespace
+ WHERE p.proname ~ '^pg(flow|job|branch)_' AND pronamespace = 'public'::regnamespace
  ORDER BY 1;
 
 -- They are in the schema of CREATE EXTENSION; all else is in the schema pgbraid. No row may come.
@@ -39,7 +39,7 @@ SELECT pg_describe_object(classid, objid, 0) FROM pg_depend d
 
 -- Functions do not depend on the search_path of the caller: no row may come.
 SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = prolang
- WHERE (pronamespace = 'pgbraid'::regnamespace OR proname ~ '^pg(flow|job)_') AND lanname IN ('sql', 'plpgsql')
+ WHERE (pronamespace = 'pgbraid'::regnamespace OR proname ~ '^pg(flow|job|branch)_') AND lanname IN ('sql', 'plpgsql')
    AND NOT coalesce(proconfig::text ~ 'search_path=pg_catalog', false);
 
 -- What pg_dump takes along: configuration, and not the progress of slots, which are not dumped either.
