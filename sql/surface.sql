@@ -40,7 +40,8 @@ SELECT pg_describe_object(classid, objid, 0) FROM pg_depend d
 -- Functions do not depend on the search_path of the caller: no row may come.
 SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_language l ON l.oid = prolang
  WHERE (pronamespace = 'pgbraid'::regnamespace OR proname ~ '^pg(flow|job|branch)_') AND lanname IN ('sql', 'plpgsql')
-   AND NOT coalesce(proconfig::text ~ 'search_path=pg_catalog', false);
+   AND NOT coalesce(proconfig::text ~ 'search_path=pg_catalog', false)
+ ORDER BY p.oid::regprocedure::text COLLATE "C";
 
 -- What pg_dump takes along: configuration, and not the progress of slots, which are not dumped either.
 SELECT c.oid::regclass FROM pg_extension, unnest(extconfig) AS c(oid) WHERE extname = 'pgbraid' ORDER BY c.oid::regclass::text COLLATE "C";

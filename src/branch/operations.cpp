@@ -92,6 +92,7 @@ Operation *post(const Request &request, bool has_client)
 	operation->serial++;
 	operation->has_client = has_client;
 	operation->client = MyProcPid;
+	operation->client_database = has_client ? MyDatabaseId : InvalidOid;
 	operation->pid = 0;
 	operation->request = request;
 	operation->started_at = GetCurrentTimestamp();
@@ -201,6 +202,20 @@ Oid read_result(Operation &operation)
 	return result;
 }
 
+// For the keeper.
+bool leaves_work(const Request &request)
+{
+	switch (request.verb) {
+		case Verb::reset:
+		case Verb::drop:
+		case Verb::undo:
+		case Verb::set_spares:
+		case Verb::spare: return true;
+		case Verb::snapshot: return request.number > 0;
+		default: return false;
+	}
+}
+
 void end_of_process(int, Datum)
 {
 	Operation &operation = *std::exchange(own, nullptr);
@@ -220,7 +235,8 @@ void end_of_process(int, Datum)
 	}
 	ConditionVariableBroadcast(&operation.changed);
 	// What fails in the background is not tried again at once.
-	worker::want_keeper(has_failed && !operation.has_client ? GetCurrentTimestamp() + patience : 0);
+	if (has_failed || leaves_work(operation.request))
+		worker::want_keeper(has_failed && !operation.has_client ? GetCurrentTimestamp() + patience : 0);
 }
 
 } // namespace

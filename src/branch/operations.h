@@ -62,6 +62,7 @@ struct Operation {
 	uint32 serial;
 	bool has_client;
 	int client; // pid of the session
+	Oid client_database;
 	pid_t pid;
 	Request request;
 	TimestampTz started_at;

@@ -51,6 +51,8 @@ private:
 	int64 count(const char *query) const
 	{
 		int64 found = 0;
+		if (those_.empty())
+			return found;
 		std::vector<const char *> those;
 		for (const std::string &one : those_)
 			those.push_back(one.c_str());
@@ -63,16 +65,6 @@ private:
 	Oid database_;
 	std::vector<std::string> those_;
 };
-
-bool is_there(Oid database, int client)
-{
-	bool found = false;
-	(void) pg::attempt("looking at sessions", [&] {
-		each("SELECT count(*) > 0 FROM pg_catalog.pg_stat_activity WHERE datid = $1 AND pid = $2",
-			 {oid(database), bigint(client)}, [&](const Row &row) { found = row.boolean(1); });
-	});
-	return found;
-}
 
 void nap()
 {
@@ -98,7 +90,7 @@ std::string settle_sessions(const Request &request, Oid database, const std::str
 	std::string said;
 	if (int64 left = those.left(); left > 0)
 		said = std::to_string(left) + " sessions stay on what branch \"" + branch + "\" was";
-	if (is_there(database, current().client))
+	if (current().client_database == database)
 		said += (said.empty() ? "this session stays on what branch \"" + branch + "\" was"
 							  : std::string(", and this one")) +
 				" until it reconnects";
