@@ -24,9 +24,10 @@ namespace {
 
 using catalog::Kind;
 
+constexpr uint64 bytes_between_checks = 8 * 1024 * 1024;
 constexpr int first_pause_ms = 50, longest_pause_ms = 2000;
 
-void copy_files(Oid copy)
+void copy_files(Oid copy, Freeze &freeze)
 {
 	show(Phase::copying);
 	std::vector<Stored> relations = read_relations();
@@ -40,9 +41,11 @@ void copy_files(Oid copy)
 	for (size_t i = 0; i < relations.size(); i++) {
 		if (i == relations.size() / 2)
 			reach("half");
-		copy_relation(relations[i], copy, [](int64 bytes) {
-			pg_atomic_fetch_add_u64(&current().bytes_done, bytes);
+		copy_relation(relations[i], copy, [&](int64 bytes) {
+			uint64 before = pg_atomic_fetch_add_u64(&current().bytes_done, bytes);
 			check_cancelled();
+			if (before / bytes_between_checks != (before + bytes) / bytes_between_checks)
+				freeze.check();
 		});
 	}
 }
@@ -73,14 +76,10 @@ bool copy_frozen(Oid copy, bool sealed, const std::function<void()> &finish, std
 		return false;
 	}
 	reach("frozen");
-	copy_files(copy);
+	copy_files(copy, freeze);
 	reach("copied");
 	show(Phase::syncing);
-	if (std::string intruder = freeze.find_intruder(); !intruder.empty())
-		throw pg::Failure({.sqlstate = "40001",
-						   .message = "something has written to the database although it stood still",
-						   .detail = intruder + ".",
-						   .hint = "Try again when that has ended."});
+	freeze.check();
 	catalog::complete_database(copy, MyDatabaseId, sealed);
 	catalog::label(copy, R"({"state": null})");
 	finish();

@@ -21,8 +21,8 @@ public:
 	// sees: hence the timeout.
 	bool take(Oid database, int gate_timeout_ms);
 
-	// What has been written to the database although it stood still: "" where nothing has. After the copy.
-	std::string find_intruder() const { return wal_->find_intruder(); }
+	// Throws where something has been written to the database although it stood still: see WalCheck.
+	void check() { wal_->read_on(); }
 
 	std::string obstacle;
 

@@ -97,33 +97,68 @@ bool WalCheck::is_open(TransactionId transaction) const
 	return std::find(open_.begin(), open_.end(), top) != open_.end();
 }
 
-std::string WalCheck::find_intruder() const
+WalCheck::~WalCheck()
 {
-	char found[64] = "";
-	pg::call([&] {
+	if (reader_ != nullptr)
+		XLogReaderFree(reader_);
+}
+
+// There is a record by now: of the directory of the copy, if of nothing else.
+void WalCheck::start_reading()
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+	reader_ = open_reader();
+	XLogRecPtr first = XLogFindNextRecord(reader_, closed_);
+	if (XLogRecPtrIsInvalid(first))
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not read WAL at %X/%X", (uint32) (closed_ >> 32), (uint32) closed_)));
+	XLogBeginRead(reader_, first);
+	MemoryContextSwitchTo(caller);
+}
+
+bool WalCheck::find_intruder(XLogRecPtr end)
+{
+	while (reader_->EndRecPtr < end) {
+		char *error = nullptr;
+		if (XLogReadRecord(reader_, &error) == nullptr)
+			ereport(ERROR, (errcode_for_file_access(), errmsg("could not read WAL: %s", error ? error : "it ends")));
+		const TransactionId transaction = XLogRecGetXid(reader_);
+		if ((reader_->ReadRecPtr >= begun_ || is_open(transaction)) && changes(reader_, database_)) {
+			snprintf(intruder_, sizeof intruder_, "WAL of %s by transaction %u", name_of_manager(reader_), transaction);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool WalCheck::read_until_now()
+{
+	return pg::call([&] {
 		XLogRecPtr end = GetXLogInsertRecPtr();
 		XLogFlush(end);
-		XLogReaderState *reader = open_reader();
-		XLogRecPtr at = XLogFindNextRecord(reader, closed_);
-		if (XLogRecPtrIsInvalid(at))
-			ereport(ERROR, (errcode_for_file_access(),
-							errmsg("could not read WAL from %X/%X", (uint32) (closed_ >> 32), (uint32) closed_)));
-		XLogBeginRead(reader, at);
-		while (reader->EndRecPtr < end && found[0] == '\0') {
-			CHECK_FOR_INTERRUPTS();
-			char *error = nullptr;
-			if (XLogReadRecord(reader, &error) == nullptr)
-				ereport(ERROR,
-						(errcode_for_file_access(), errmsg("could not read WAL: %s", error ? error : "it ends")));
-			const TransactionId transaction = XLogRecGetXid(reader);
-			bool counts =
-				reader->ReadRecPtr >= begun_ || std::find(open_.begin(), open_.end(), transaction) != open_.end();
-			if (counts && changes(reader, database_))
-				snprintf(found, sizeof found, "WAL of %s by transaction %u", name_of_manager(reader), transaction);
-		}
-		XLogReaderFree(reader);
+		if (reader_ == nullptr)
+			start_reading();
+		return find_intruder(end);
 	});
-	return found;
+}
+
+void WalCheck::read_on()
+{
+	bool is_found = false;
+	try {
+		is_found = read_until_now();
+	} catch (const pg::Error &error) {
+		if (error.data()->sqlerrcode != ERRCODE_UNDEFINED_FILE)
+			throw;
+		throw pg::Failure({.sqlstate = "40001",
+						   .message = "WAL has been removed before it could say whether the database stood still",
+						   .hint = "Try again, or increase wal_keep_size."});
+	}
+	if (is_found)
+		throw pg::Failure({.sqlstate = "40001",
+						   .message = "something has written to the database although it stood still",
+						   .detail = std::string(intruder_) + ".",
+						   .hint = "Try again when that has ended."});
 }
 
 } // namespace pgbraid::branch

@@ -6,8 +6,9 @@ extern "C" {
 #include "access/xlogdefs.h"
 }
 
-#include <string>
 #include <vector>
+
+struct XLogReaderState;
 
 namespace pgbraid::branch {
 
@@ -15,21 +16,29 @@ class WalCheck {
 public:
 	explicit WalCheck(
 		Oid database); // when the gate has been closed: before the first transaction that may still be open
+	~WalCheck();
+	WalCheck(const WalCheck &) = delete;
+	WalCheck &operator=(const WalCheck &) = delete;
 
 	// When the copy begins. `open`: transactions that have got a number and have not ended; what they have written
 	// since the gate was closed, too, must be nothing.
 	void begin(std::vector<TransactionId> open);
 
-	// Reads WAL up to now. What readers write does not count: hints, pruned pages, values of sequences. Says what was
-	// found, or "".
-	std::string find_intruder() const;
+	// Reads WAL up to now: often, since checkpoints remove what is old. 40001 where something has been written; what
+	// readers write does not count: hints, pruned pages, values of sequences.
+	void read_on();
 
 private:
 	bool is_open(TransactionId transaction) const;
+	void start_reading();
+	bool read_until_now();
+	bool find_intruder(XLogRecPtr end);
 
 	Oid database_;
 	XLogRecPtr closed_, begun_ = 0;
 	std::vector<TransactionId> open_;
+	XLogReaderState *reader_ = nullptr;
+	char intruder_[64] = "";
 };
 
 } // namespace pgbraid::branch

@@ -17,6 +17,8 @@ autovacuum_vacuum_scale_factor = 0
 max_prepared_transactions = 4
 allow_in_place_tablespaces = on
 log_statement = none
+min_wal_size = 32MB
+max_wal_size = 32MB
 END
 my $node = $braid->node;
 $braid->sql('CREATE EXTENSION amcheck; CREATE DATABASE shop');
