@@ -134,7 +134,7 @@ bool WalCheck::find_intruder(XLogRecPtr end)
 bool WalCheck::read_until_now()
 {
 	return pg::call([&] {
-		XLogRecPtr end = GetXLogInsertRecPtr();
+		XLogRecPtr end = pg::wal_end();
 		XLogFlush(end);
 		if (reader_ == nullptr)
 			start_reading();
