@@ -24,7 +24,8 @@ name_for_psql() { # database
 }
 
 refuse_password() { # text
-	if is_connection_string "$1" && [[ $1 =~ (^|[[:space:]?\&])password[[:space:]]*= || $1 =~ ://[^/?@]*:[^/?@]*@ ]]; then
+	local keyword='(^|[[:space:]?&])(ssl)?password[[:space:]]*=' user_and_password='://[^/@]*:[^/@]*@'
+	if is_connection_string "$1" && [[ $1 =~ $keyword || $1 =~ $user_and_password ]]; then
 		misused 'everybody can see a password on a command line: put it into ~/.pgpass'
 	fi
 }

@@ -70,7 +70,7 @@ SELECT coalesce(json_agg(l), '[]') FROM pg_catalog.pgbranch_list(:'database') l 
 \else
 \pset format aligned
 \pset border 0
-SELECT CASE WHEN checked_out THEN '*' ELSE ' ' END AS " ", name, coalesce('from ' || parent, '') AS "from",
+SELECT CASE WHEN checked_out THEN '*' ELSE ' ' END AS " ", name, coalesce('from ' || parent, '') AS "-",
        pg_size_pretty(size) AS size,
        concat_ws(', ', CASE WHEN state <> 'ready' THEN state END, CASE WHEN protected THEN 'protected' END,
                  translate(description, chr(10), ' ')) AS remarks
@@ -224,6 +224,6 @@ command_spares() {
 	query -v name="${words[0]}" -v count="${words[1]}" >/dev/null <<'SQL'
 SELECT pg_catalog.pgbranch_spares(:'name', :'count', :'database');
 SQL
-	report "Keeps ${words[1]} spares of snapshot \"${words[0]}\"." \
+	report "Spares of snapshot \"${words[0]}\" to be kept ready: $((10#${words[1]}))." \
 		operation=spares snapshot="${words[0]}" spares:="$((10#${words[1]}))"
 }

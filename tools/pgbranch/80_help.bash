@@ -118,8 +118,9 @@ hook that is there already is kept, and called first. In a linked worktree nothi
 git config pgbranch.worktrees true
 HELP
 		completion) cat <<'HELP' ;;
-Usage: eval "$(pgbranch completion bash)"
-Completes commands, options, and the names of branches and snapshots.
+Usage: pgbranch completion bash
+Prints what completes commands, options, and the names of branches and snapshots. In ~/.bashrc:
+eval "$(pgbranch completion bash)"
 HELP
 		*) summary ;;
 	esac
