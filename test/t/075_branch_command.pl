@@ -291,6 +291,24 @@ $braid->sql(q{SELECT pgbranch_checkout('arrived', 'site')}, dbname => 'site');
 git('branch', 'of-main', 'main');
 git('checkout', '-q', 'feature/a');
 follows(git('checkout', 'of-main'), 'of-main', 'a new branch "of-main" now, made from "main" (git made it from there)', 'a branch that was made earlier, from another one than the database and git are on');
+# Where git came from when it made the branch, not when it came back to it; nor where one of that name was made before.
+sub unseen { return git('-c', 'core.hooksPath=/dev/null', 'checkout', '-q', @_) }
+my @day = map { "2001-01-0${_}T12:00:00Z" } 0 .. 3;
+{
+	local $ENV{GIT_COMMITTER_DATE} = $day[1];
+	unseen('elsewhere');
+	unseen('-b', $_) for 'wanderer', 'again';
+	unseen('of-main');
+	git('branch', '-q', '-D', 'again');
+	$ENV{GIT_COMMITTER_DATE} = $day[2];
+	follows(git('checkout', 'wanderer'), 'wanderer', 'a new branch "wanderer" now, made from "elsewhere" (git came from there)', 'a branch that was made earlier, from HEAD');
+	git('checkout', '-q', 'of-main');
+	$ENV{GIT_COMMITTER_DATE} = $day[3];
+	follows(git('checkout', '-b', 'again'), 'again', 'a new branch "again" now, made from "of-main" (git came from there)', 'another one of that name');
+	unseen('-b', $_), unseen('of-main'), git('branch', '-q', '-D', $_) for 'unclear';
+	follows(git('checkout', '-b', 'unclear'), 'unclear', 'a new branch "unclear" now, made from "main" (the nearest by its commits)', 'two of a name at one time');
+	git('checkout', '-q', 'of-main');
+}
 my $strange = ran('git', 'checkout', '--orphan', 'strange');
 is(hook_said($strange), qq{pgbranch: database "site" has no branch "strange", and none of a git branch that it was made from\n}
 	. qq{pgbranch: the database has not followed git to branch "strange"\nHINT:  When that is mended: pgbranch checkout -b strange SOURCE\n}, 'a branch without history');
@@ -412,7 +430,7 @@ is(completes("pgbranch rm o\\'"), "o\\'clock", 'quoted so far');
 is(completes('pgbranch checkout x=y'), 'y@z', 'after what is between words for bash');
 is(completes('pgbranch checkout x=y@'), '@z', 'before it');
 is(completes('pgbranch checkout f'), 'feature/a', 'a branch');
-is(completes('pgbranch --json checkout -b n a'), 'a\ snapshot | arrived', 'a source');
+is(completes('pgbranch --json checkout -b n ar'), 'arrived', 'a source');
 is(completes('pgbranch checkout -b '), '', 'no name where a new one is wanted');
 is(completes('pgbranch reset '), 'a\ snapshot', 'a snapshot');
 is(completes('pgbranch rm --snapshot '), 'a\ snapshot', 'what is to be deleted');

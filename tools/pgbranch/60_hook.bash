@@ -169,23 +169,24 @@ SQL
 	complain "database \"$database\" is on a new branch \"$1\" now, made from \"$source\" ($reason)"
 }
 
-# What git's log of references says that the branch was made from; of HEAD, that is the branch which git came from.
+# What git's log of references says that the branch was made from; of HEAD, that is the branch which git came from at
+# that moment. One command of git has one time in all that it logs.
 find_birth() { # branch
-	local said line from moves=0
-	said=$(git reflog show --format=%gs "refs/heads/$1" -- 2>/dev/null | tail -n 1) || return
-	[[ $said == 'branch: Created from '* ]] || return
-	from=${said#branch: Created from }
-	from=${from%%@\{*}
+	local said line born from moves=0
+	said=$(git reflog show --date=unix --format='%gd %gs' "refs/heads/$1" -- 2>/dev/null | tail -n 1) || return
+	[[ $said =~ @\{([0-9]+)\}\ branch:\ Created\ from\ (.*) ]] || return
+	born=${BASH_REMATCH[1]}
+	from=${BASH_REMATCH[2]%%@\{*}
 	from=${from%%[~^]*}
 	reason='git made it from there'
 	if [[ $from == HEAD ]]; then
 		while IFS= read -r line; do
-			if [[ $line == 'checkout: moving from '*" to $1" ]]; then
-				from=${line#checkout: moving from }
+			if [[ $line == "HEAD@{$born} checkout: moving from "*" to $1" ]]; then
+				from=${line#*moving from }
 				from=${from% to "$1"}
 				moves=$((moves + 1))
 			fi
-		done < <(git reflog show --format=%gs HEAD --)
+		done < <(git reflog show --date=unix --format='%gd %gs' HEAD --)
 		((moves == 1)) || return
 		reason='git came from there'
 	fi
