@@ -126,7 +126,7 @@ is(scalar(grep { $_->{name} eq 'old' } @{ json(in_shop('list', '--json')) }), 1,
 	$session->query_safe('SELECT 1');
 	my $run = in_shop('prune', '--days', 0, '--keep', 'c', '-y');
 	like($run->{out}, qr/^(Deleted branch "(old|older)", last used [-\d]+ [:\d]+; pgbranch undo (old|older) has it back\.\n){2}$/, 'with -y it does');
-	like("$run->{status} $run->{err}", qr/^1 pgbranch: sessions are connected to it/, 'but for one with a session, and that is said');
+	like("$run->{status} $run->{err}", qr/^1 pgbranch: sessions are connected to it\n.*^pgbranch: branch "in use" stays$/ms, 'but for one with a session, and that is said');
 	$session->quit;
 }
 my $pruned = in_shop('prune', '--days', 0, '--keep', 'c', '-y', '--json');
@@ -396,6 +396,7 @@ is(slurp_file($hook), $foreign, 'as it was');
 ok(-x $hook && !-e "$hook.before-pgbranch", 'where it was');
 write_hook("$hook.before-pgbranch", 'mine');
 fails(pgbranch('hook', 'install'), 1, qr/^pgbranch: there are both /, 'nothing is overwritten');
+is(join(' ', map { s/.*\///r } glob "$hook*"), 'post-checkout post-checkout.before-pgbranch', 'nor left behind');
 unlink $hook, "$hook.before-pgbranch";
 
 # Where git looks for hooks.

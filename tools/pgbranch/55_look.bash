@@ -74,6 +74,7 @@ command_prune() {
 			say "Deleted branch \"$name\", last used $used; $(typed pgbranch undo "$name") has it back."
 		else
 			status=$?
+			complain "branch \"$name\" stays"
 		fi
 		objects+=("$as_json")
 	done

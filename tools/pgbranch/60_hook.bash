@@ -61,15 +61,16 @@ install_hook() {
 	fi
 	file=$(hooks_directory)/post-checkout
 	mkdir -p "${file%/*}"
+	made=$(mktemp "$file.XXXXXX")
+	hook_text >"$made"
+	chmod 755 "$made"
 	if [[ -e $file || -L $file ]] && ! is_ours "$file"; then
 		if [[ -e $file.before-pgbranch || -L $file.before-pgbranch ]]; then
+			rm "$made"
 			refuse "there are both $file and $file.before-pgbranch" 'Make one hook of them first.'
 		fi
 		mv "$file" "$file.before-pgbranch"
 	fi
-	made=$(mktemp "$file.XXXXXX")
-	hook_text >"$made"
-	chmod 755 "$made"
 	mv "$made" "$file"
 	report "The hook is $(hook_state): $file" operation=install file="$file" state="$(hook_state)"
 }
