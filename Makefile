@@ -1,4 +1,4 @@
-# PGXS: builds and installs the module, pgbraid-tail and pgbraid-worker. CMakeLists.txt builds the unit tests and fuzzers.
+# PGXS: builds and installs the module, pgbraid-tail, pgbraid-worker and pgbranch. CMakeLists.txt builds the unit tests and fuzzers.
 PG_CONFIG ?= pg_config
 BRAID_VERSION := $(shell sed -n '/"version"/{s/.*: *"\([^"]*\)".*/\1/p;q}' META.json)
 
@@ -8,7 +8,7 @@ OBJS = $(SOURCES:.cpp=.o)
 
 EXTENSION = pgbraid
 DATA_built = extension/pgbraid--$(BRAID_VERSION).sql
-SCRIPTS_built = pgbraid-tail pgbraid-worker
+SCRIPTS_built = pgbraid-tail pgbraid-worker pgbranch
 EXTRA_CLEAN = pgbraid.control $(SOURCES:.cpp=.d) $(wildcard tools/*.o tools/*.d)
 
 REGRESS = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
@@ -41,5 +41,9 @@ pgbraid-tail: tools/pgbraid-tail.o $(addprefix src/core/flow/,subject.o json.o j
 
 pgbraid-worker: tools/pgbraid-worker.o $(addprefix src/core/flow/,json.o json_scalars.o) src/nats/json.o
 	$(CXX) $(CXXFLAGS) $^ -lnats -lpthread -o $@
+
+pgbranch: $(sort $(wildcard tools/pgbranch/[0-9]*.bash)) META.json
+	cat $(filter %.bash,$^) | sed 's/@version@/$(BRAID_VERSION)/' > $@
+	chmod 755 $@
 
 -include $(SOURCES:.cpp=.d) $(wildcard tools/*.d)

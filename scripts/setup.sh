@@ -33,6 +33,7 @@ need_tools() {
 	need_header curl/curl.h libcurl4-openssl-dev
 	need_command nats-server nats-server
 	need_file /usr/share/zoneinfo/UTC tzdata
+	need_command git git
 	need_command prove perl
 	perl -MIPC::Run -e 1 2>/dev/null || missing+=(libipc-run-perl)
 	need_command python3 python3-minimal
