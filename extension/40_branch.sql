@@ -14,7 +14,7 @@ CREATE VIEW pgbraid.branches AS
 SELECT d.oid AS database_oid, d.datname AS database, coalesce(l.label->>'family', d.datname) AS family,
        coalesce(l.label->>'name', 'main') AS name, coalesce(l.label->>'kind', 'branch') AS kind,
        d.datname = coalesce(l.label->>'family', d.datname) AS checked_out,
-       l.label->>'parent' AS parent, l.label->>'parent_kind' AS parent_kind, (l.label->>'created')::timestamptz AS created_at,
+       coalesce((l.label->>'first')::boolean, l.label IS NULL) AS is_first, l.label->>'parent' AS parent, l.label->>'parent_kind' AS parent_kind, (l.label->>'created')::timestamptz AS created_at,
        coalesce((l.label->>'switched')::timestamptz, (l.label->>'created')::timestamptz) AS used_at,
        coalesce((l.label->>'protected')::boolean, false) AS protected, l.label->>'description' AS description,
        coalesce((l.label->>'spares')::integer, 0) AS spares_wanted,
@@ -31,6 +31,7 @@ COMMENT ON COLUMN pgbraid.branches.family IS 'the name that the checked-out bran
 COMMENT ON COLUMN pgbraid.branches.name IS 'of the branch or snapshot';
 COMMENT ON COLUMN pgbraid.branches.kind IS 'branch, snapshot, spare (a copy of a snapshot that waits for a reset) or trash';
 COMMENT ON COLUMN pgbraid.branches.checked_out IS 'it has the family''s name';
+COMMENT ON COLUMN pgbraid.branches.is_first IS 'the family has begun with it';
 COMMENT ON COLUMN pgbraid.branches.parent IS 'branch or snapshot that it was copied from';
 COMMENT ON COLUMN pgbraid.branches.parent_kind IS 'whether that is a branch or a snapshot';
 COMMENT ON COLUMN pgbraid.branches.created_at IS 'when it was made';
@@ -50,7 +51,9 @@ LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	found oid := (SELECT d.oid FROM pg_database d WHERE d.datname = find_database.database);
+	found oid := coalesce((SELECT d.oid FROM pg_database d WHERE d.datname = find_database.database),
+		-- A family whose checked-out branch was dropped.
+		(SELECT b.database_oid FROM pgbraid.branches b WHERE b.family = find_database.database ORDER BY b.kind, b.created_at LIMIT 1));
 BEGIN
 	IF found IS NULL THEN
 		RAISE EXCEPTION 'database "%" does not exist', database USING ERRCODE = 'invalid_catalog_name',
@@ -280,7 +283,7 @@ BEGIN
 		SELECT b.* FROM pgbraid.branches b
 		 WHERE b.family = (SELECT m.family FROM pgbraid.branches m WHERE m.database_oid = mine)
 		   AND b.kind = ANY (kinds) AND b.kind IN ('branch', 'snapshot') AND b.labelled AND b.state = 'ready' AND NOT b.checked_out AND NOT b.protected
-		   AND b.database_oid <> mine AND b.parent IS NOT NULL AND b.used_at < clock_timestamp() - age AND b.name <> ALL (keep)
+		   AND b.database_oid <> mine AND NOT b.is_first AND b.used_at < clock_timestamp() - age AND b.name <> ALL (keep)
 		   AND NOT EXISTS (SELECT FROM pgbraid.branches c WHERE c.family = b.family AND c.parent = b.name AND c.parent_kind = b.kind AND c.kind IN ('branch', 'snapshot'))
 		 ORDER BY b.used_at
 	LOOP
@@ -290,8 +293,12 @@ BEGIN
 		size := pg_database_size(found.database_oid);
 		dropped := false;
 		IF NOT dry_run THEN
-			PERFORM pgbraid.branch_operation('drop', mine, mine, jsonb_build_object('name', found.name, 'kind', found.kind));
-			dropped := true;
+			BEGIN
+				PERFORM pgbraid.branch_operation('drop', mine, mine, jsonb_build_object('name', found.name, 'kind', found.kind));
+				dropped := true;
+			EXCEPTION WHEN object_in_use OR dependent_objects_still_exist THEN
+				RAISE NOTICE '% "%" stays: %', found.kind, found.name, SQLERRM;
+			END;
 		END IF;
 		RETURN NEXT;
 	END LOOP;

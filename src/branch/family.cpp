@@ -30,7 +30,11 @@ Family lock_family(const Request &request)
 	if (member == nullptr || member->is_labelled)
 		return family;
 	Patch patch;
-	patch.text("family", family.name).text("kind", "branch").text("name", member->name).now("created");
+	patch.text("family", family.name)
+		.text("kind", "branch")
+		.text("name", member->name)
+		.now("created")
+		.raw("first", "true");
 	catalog::label(member->oid, patch.json());
 	return catalog::read_family(request.database);
 }

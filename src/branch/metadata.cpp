@@ -37,7 +37,11 @@ Outcome init(const Request &request)
 							   .message = "database \"" + family.name + "\" has branches already",
 							   .hint = "pgbranch_rename gives its first one another name."});
 		Patch patch;
-		patch.text("family", family.name).text("kind", "branch").text("name", request.name).now("created");
+		patch.text("family", family.name)
+			.text("kind", "branch")
+			.text("name", request.name)
+			.now("created")
+			.raw("first", "true");
 		catalog::label(member->oid, patch.json());
 		log(request, member->oid, "init");
 		outcome.database = member->oid;

@@ -89,15 +89,15 @@ std::string settle_sessions(const Request &request, Oid database, const std::str
 	}
 	std::string said;
 	if (int64 left = those.left(); left > 0)
-		said = std::to_string(left) + " sessions stay on what branch \"" + branch + "\" was";
+		said = std::to_string(left) + " sessions stay on what was branch \"" + branch + "\"";
 	if (current().client_database == database)
-		said += (said.empty() ? "this session stays on what branch \"" + branch + "\" was"
+		said += (said.empty() ? "this session stays on what was branch \"" + branch + "\""
 							  : std::string(", and this one")) +
 				" until it reconnects";
 	return said;
 }
 
-void refuse_sessions(const Request &request, Oid database)
+void refuse_sessions(const Request &request, Oid database, const std::string &name)
 {
 	if (request.is_forced)
 		return;
@@ -107,7 +107,7 @@ void refuse_sessions(const Request &request, Oid database)
 		 {oid(database)}, [&](const Row &row) { pids = row.text(1); });
 	if (!pids.empty())
 		throw pg::Failure({.sqlstate = "55006",
-						   .message = "sessions are connected to it",
+						   .message = "sessions are connected to \"" + name + "\"",
 						   .detail = "Processes: " + pids + ".",
 						   .hint = "End them, or repeat with force."});
 }

@@ -11,7 +11,7 @@ namespace pgbraid::branch {
 std::string settle_sessions(const Request &request, Oid database, const std::string &branch);
 
 // 55006, with their pids, unless forced.
-void refuse_sessions(const Request &request, Oid database);
+void refuse_sessions(const Request &request, Oid database, const std::string &name);
 
 // Ends all of them, and our workers there.
 void end_sessions(Oid database);

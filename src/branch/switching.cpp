@@ -108,7 +108,7 @@ Left hand_out(const Request &request, Oid spare)
 		.text("parent", request.name)
 		.text("parent_kind", "snapshot")
 		.text("description", old.description);
-	taken.now("switched").raw("parent_oid", "null");
+	taken.now("switched").raw("parent_oid", "null").raw("first", old.is_first ? "true" : "null");
 	catalog::label(spare, taken.json());
 	Patch how;
 	how.text("by", "reset").text("was", "branch").now("at");

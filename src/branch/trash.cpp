@@ -22,7 +22,7 @@ void refuse_dependents(const Request &request, const Family &family, const Membe
 		names += (names.empty() ? "" : ", ") + child->name;
 	if (!names.empty() && !request.is_forced)
 		throw pg::Failure({.sqlstate = "2BP01",
-						   .message = "others were made from it",
+						   .message = "others were made from \"" + member.name + "\"",
 						   .detail = "They are: " + names + ".",
 						   .hint = "They stay whole without it: repeat with force."});
 }
@@ -39,7 +39,7 @@ void refuse_drop(const Request &request, const Family &family, const Member &mem
 						   .hint = "Check out another one first, or repeat with force."});
 	refuse_dependents(request, family, member);
 	refuse_replication(request, member, "lose its place");
-	refuse_sessions(request, member.oid);
+	refuse_sessions(request, member.oid, member.name);
 }
 
 void throw_away(const Family &family, const Member &member, const char *by)

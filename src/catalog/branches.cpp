@@ -11,6 +11,8 @@ extern "C" {
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/acl.h"
+#include "utils/inval.h"
+#include "utils/snapmgr.h"
 }
 
 #include <algorithm>
@@ -52,7 +54,8 @@ constexpr char select_members[] =
 	"       datname = $1, label IS NOT NULL, label->>'description', coalesce((label->>'spares')::integer, 0), "
 	"       label->'trashed'->>'by', coalesce(label->'trashed'->>'was', 'branch'), "
 	"       (label->'trashed'->>'at')::timestamptz, coalesce(label->>'parent_kind', 'branch'), "
-	"       coalesce((label->>'parent_oid')::oid, 0), datconnlimit = -2 "
+	"       coalesce((label->>'parent_oid')::oid, 0), datconnlimit = -2, "
+	"       coalesce((label->>'first')::boolean, false) "
 	"  FROM (" LABELLED ") d WHERE coalesce(label->>'family', datname) = $1 "
 	"   AND (label IS NOT NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_shseclabel s WHERE s.provider = 'pgbraid' "
 	"                                            AND s.label::jsonb->>'family' = $1)) ORDER BY oid";
@@ -114,6 +117,7 @@ Member member_from(const Row &row)
 			.parent = row.text(5),
 			.parent_kind = kind_of(row.text(15)),
 			.parent_oid = row.oid(16),
+			.is_first = row.boolean(18),
 			.is_protected = row.boolean(6),
 			.is_copying = !row.is_null(7) && row.boolean(7),
 			.is_checked_out = row.boolean(8),
@@ -248,6 +252,9 @@ void await_switch(const char *database)
 {
 	LOCKTAG tag = tag_of(Lock::connections, database);
 	(void) LockAcquire(&tag, AccessShareLock, false, false);
+	// What a switch has changed is seen from here on: authentication has left a snapshot of catalogs behind.
+	AcceptInvalidationMessages();
+	InvalidateCatalogSnapshot();
 }
 
 std::vector<Leftover> read_incomplete()

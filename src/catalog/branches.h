@@ -28,6 +28,7 @@ struct Member {
 	std::string parent; // branch or snapshot that it was made from
 	Kind parent_kind;
 	Oid parent_oid; // of a spare: the database of its snapshot
+	bool is_first;	// the family has begun with it
 	bool is_protected, is_copying, is_checked_out, is_labelled;
 	bool is_invalid; // a DROP DATABASE of it was interrupted, or it is being copied
 	std::string description;

@@ -1,8 +1,8 @@
 # Leaves the database that the functions are to be about in :'database'.
 # shellcheck disable=SC2016 # $$ is a quote of SQL
 readonly prologue='
-SELECT count(*) > 0 AS is_there, current_database() AS connected
-  FROM pg_catalog.pg_extension WHERE extname = $$pgbraid$$ \gset
+SELECT count(*) > 0 AS is_there, current_database() AS connected, max(quote_ident(nspname)) AS pgbraid
+  FROM pg_catalog.pg_extension JOIN pg_catalog.pg_namespace n ON n.oid = extnamespace WHERE extname = $$pgbraid$$ \gset
 \if :is_there
 \else
 DO $do$
@@ -32,7 +32,7 @@ explain() { # what-psql-said
 			sqlstate=${BASH_REMATCH[1]}
 			line="pgbranch: ${BASH_REMATCH[2]%, and this one until it reconnects}"
 			is_shown=1
-			if [[ $line == 'pgbranch: this session stays on branch '* ]]; then is_shown=; fi
+			if [[ $line == 'pgbranch: this session stays on what was branch '* ]]; then is_shown=; fi
 		elif [[ $line =~ ^(error|fatal|warning):\ (.*) ]]; then
 			line="pgbranch: ${BASH_REMATCH[2]}"
 			is_shown=1

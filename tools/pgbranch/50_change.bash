@@ -33,13 +33,13 @@ command_init() {
 	fi
 	tolerated=42710	# it has branches already
 	query -v name="${name:-main}" >/dev/null <<'SQL'
-SELECT pg_catalog.pgbranch_init(:'name', :'database');
+SELECT :pgbraid.pgbranch_init(:'name', :'database');
 SQL
 	tolerated=
 	has_begun=$(truth test -z "$sqlstate")
 	row=$(query <<'SQL'
 SELECT family, :'HOST', :'PORT', :'USER', coalesce(checked_out_branch, branch)
-  FROM pg_catalog.pgbranch_status(:'database');
+  FROM :pgbraid.pgbranch_status(:'database');
 SQL
 	)
 	IFS=$'\x1f' read -r database host port user branch <<<"$row"
@@ -66,7 +66,7 @@ command_branch() {
 	fi
 	query <<'SQL' | tidied
 \if :json
-SELECT coalesce(json_agg(l), '[]') FROM pg_catalog.pgbranch_list(:'database') l WHERE kind = 'branch';
+SELECT coalesce(json_agg(l), '[]') FROM :pgbraid.pgbranch_list(:'database') l WHERE kind = 'branch';
 \else
 \pset format aligned
 \pset border 0
@@ -74,7 +74,7 @@ SELECT CASE WHEN checked_out THEN '*' ELSE ' ' END AS " ", name, coalesce('from 
        pg_size_pretty(size) AS size,
        concat_ws(', ', CASE WHEN state <> 'ready' THEN state END, CASE WHEN protected THEN 'protected' END,
                  translate(description, chr(10), ' ')) AS remarks
-  FROM pg_catalog.pgbranch_list(:'database') WHERE kind = 'branch';
+  FROM :pgbraid.pgbranch_list(:'database') WHERE kind = 'branch';
 \endif
 SQL
 }
@@ -83,12 +83,12 @@ create_branch() { # with-checkout
 	local row source database
 	row=$(query -v name="${words[0]}" ${words[1]:+-v source="${words[1]}"} -v checkout="$1" \
 		-v about="${option[-m]:-}" <<'SQL'
-SELECT branch AS own, family FROM pg_catalog.pgbranch_status(:'database') \gset
+SELECT branch AS own, family FROM :pgbraid.pgbranch_status(:'database') \gset
 \if :{?source}
 \else
 \set source :own
 \endif
-SELECT pg_catalog.pgbranch_create(:'name', :'source', :'database', :'checkout',
+SELECT :pgbraid.pgbranch_create(:'name', :'source', :'database', :'checkout',
        jsonb_strip_nulls(jsonb_build_object('description', nullif(:'about', '')))) AS oid \gset
 SELECT :'source', :'family';
 SQL
@@ -113,8 +113,8 @@ command_checkout() {
 		misused 'only a new branch has a source: checkout -b NAME SOURCE'
 	fi
 	row=$(query -v name="$name" <<'SQL'
-SELECT family, coalesce(checked_out_branch, '') AS before FROM pg_catalog.pgbranch_status(:'database') \gset
-SELECT pg_catalog.pgbranch_checkout(:'name', :'database') AS oid \gset
+SELECT family, coalesce(checked_out_branch, '') AS before FROM :pgbraid.pgbranch_status(:'database') \gset
+SELECT :pgbraid.pgbranch_checkout(:'name', :'database') AS oid \gset
 SELECT :'family', :'before';
 SQL
 	)
@@ -129,8 +129,8 @@ SQL
 command_snapshot() {
 	local row branch database
 	row=$(query -v name="${words[0]}" -v about="${option[-m]:-}" <<'SQL'
-SELECT branch, family FROM pg_catalog.pgbranch_status(:'database') \gset
-SELECT pg_catalog.pgbranch_snapshot(:'name', :'database',
+SELECT branch, family FROM :pgbraid.pgbranch_status(:'database') \gset
+SELECT :pgbraid.pgbranch_snapshot(:'name', :'database',
        jsonb_strip_nulls(jsonb_build_object('description', nullif(:'about', '')))) AS oid \gset
 SELECT :'branch', :'family';
 SQL
@@ -143,8 +143,8 @@ SQL
 command_reset() {
 	local row branch database
 	row=$(query -v name="${words[0]}" <<'SQL'
-SELECT branch, family FROM pg_catalog.pgbranch_status(:'database') \gset
-SELECT pg_catalog.pgbranch_reset(:'name', :'database') AS oid \gset
+SELECT branch, family FROM :pgbraid.pgbranch_status(:'database') \gset
+SELECT :pgbraid.pgbranch_reset(:'name', :'database') AS oid \gset
 SELECT :'branch', :'family';
 SQL
 	)
@@ -159,12 +159,12 @@ command_delete() {
 	local name=${words[0]} kind row was_checked_out other other_database database tip=''
 	kind=$(kind_wanted)
 	row=$(query -v name="$name" -v kind="$kind" -v force="${option[-f]:-0}" <<'SQL'
-SELECT family FROM pg_catalog.pgbranch_status(:'database') \gset
+SELECT family FROM :pgbraid.pgbranch_status(:'database') \gset
 SELECT bool_or(checked_out AND name = :'name') AS was_checked_out,
        coalesce((array_agg(name ORDER BY name) FILTER (WHERE name <> :'name'))[1], '') AS other,
        coalesce((array_agg(database_name ORDER BY name) FILTER (WHERE name <> :'name'))[1], '') AS other_database
-  FROM pg_catalog.pgbranch_list(:'database') WHERE kind = 'branch' \gset
-SELECT pg_catalog.pgbranch_drop(:'name', :'database', :'force'::integer::boolean, :'kind') AS oid \gset
+  FROM :pgbraid.pgbranch_list(:'database') WHERE kind = 'branch' \gset
+SELECT :pgbraid.pgbranch_drop(:'name', :'database', :'force'::integer::boolean, :'kind') AS oid \gset
 SELECT :'family', :'was_checked_out'::boolean AND :'kind' = 'branch', :'other', :'other_database';
 SQL
 	)
@@ -180,7 +180,7 @@ command_rename() {
 	local kind
 	kind=$(kind_wanted)
 	query -v name="${words[0]}" -v new_name="${words[1]}" -v kind="$kind" >/dev/null <<'SQL'
-SELECT pg_catalog.pgbranch_rename(:'name', :'new_name', :'database', :'kind');
+SELECT :pgbraid.pgbranch_rename(:'name', :'new_name', :'database', :'kind');
 SQL
 	report "Renamed $kind \"${words[0]}\" to \"${words[1]}\"." \
 		operation=rename kind="$kind" name="${words[1]}" before="${words[0]}"
@@ -190,10 +190,10 @@ command_undo() {
 	local row database kind name
 	row=$(query -v name="${words[0]:-}" <<'SQL'
 SET client_min_messages = warning;
-SELECT family FROM pg_catalog.pgbranch_status(:'database') \gset
-SELECT pg_catalog.pgbranch_undo(nullif(:'name', ''), :'database') AS oid \gset
+SELECT family FROM :pgbraid.pgbranch_status(:'database') \gset
+SELECT :pgbraid.pgbranch_undo(nullif(:'name', ''), :'database') AS oid \gset
 SELECT :'family', kind, name
-  FROM pg_catalog.pgbranch_list(current_database()) JOIN pg_catalog.pg_database ON datname = database_name
+  FROM :pgbraid.pgbranch_list(current_database()) JOIN pg_catalog.pg_database ON datname = database_name
  WHERE oid = :'oid';
 SQL
 	)
@@ -222,7 +222,7 @@ SQL
 command_spares() {
 	require_number "${words[1]}"
 	query -v name="${words[0]}" -v count="${words[1]}" >/dev/null <<'SQL'
-SELECT pg_catalog.pgbranch_spares(:'name', :'count', :'database');
+SELECT :pgbraid.pgbranch_spares(:'name', :'count', :'database');
 SQL
 	report "Spares of snapshot \"${words[0]}\" to be kept ready: $((10#${words[1]}))." \
 		operation=spares snapshot="${words[0]}" spares:="$((10#${words[1]}))"

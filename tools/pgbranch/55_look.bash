@@ -1,7 +1,7 @@
 command_list() {
 	query <<'SQL' | tidied
 \if :json
-SELECT coalesce(json_agg(l), '[]') FROM pg_catalog.pgbranch_list(:'database') l;
+SELECT coalesce(json_agg(l), '[]') FROM :pgbraid.pgbranch_list(:'database') l;
 \else
 \pset format aligned
 \pset border 0
@@ -12,7 +12,7 @@ SELECT CASE WHEN checked_out THEN '*' ELSE '' END AS " ", kind, name, coalesce(p
        pg_size_pretty(size) AS size,
        concat_ws(', ', CASE WHEN state <> 'ready' THEN state END, CASE WHEN protected THEN 'protected' END,
                  CASE WHEN spares > 0 THEN 'spares: ' || spares END, translate(description, chr(10), ' ')) AS remarks
-  FROM pg_catalog.pgbranch_list(:'database');
+  FROM :pgbraid.pgbranch_list(:'database');
 \endif
 SQL
 }
@@ -25,10 +25,10 @@ command_status() {
 	fi
 	query -v here="$here" -v hook="$hook" <<'SQL'
 SELECT *, coalesce(checked_out_branch, '') AS current, pg_size_pretty(size) AS pretty
-  FROM pg_catalog.pgbranch_status(:'database') \gset
+  FROM :pgbraid.pgbranch_status(:'database') \gset
 \if :json
 SELECT to_jsonb(s) || jsonb_build_object('git_branch', nullif(:'here', ''), 'hook', nullif(:'hook', ''))
-  FROM pg_catalog.pgbranch_status(:'database') s;
+  FROM :pgbraid.pgbranch_status(:'database') s;
 \else
 SELECT CASE WHEN :'current' = '' THEN format('Database "%s" has no branch checked out', :'family')
             ELSE format('Database "%s" is on branch "%s"', :'family', :'current') END;
@@ -48,13 +48,13 @@ command_log() {
 	query -v limit="$limit" <<'SQL' | tidied
 \if :json
 SELECT coalesce(json_agg(l), '[]')
-  FROM (SELECT * FROM pg_catalog.pgbranch_log(:'database') LIMIT nullif(:'limit', '')::bigint) l;
+  FROM (SELECT * FROM :pgbraid.pgbranch_log(:'database') LIMIT nullif(:'limit', '')::bigint) l;
 \else
 \pset format aligned
 \pset border 0
 SELECT to_char(at, 'YYYY-MM-DD HH24:MI:SS') AS at, operation, kind || ' ' || name AS name, coalesce(detail, '') AS how,
        coalesce(role, '') AS role
-  FROM pg_catalog.pgbranch_log(:'database') LIMIT nullif(:'limit', '')::bigint;
+  FROM :pgbraid.pgbranch_log(:'database') LIMIT nullif(:'limit', '')::bigint;
 \endif
 SQL
 }
@@ -90,7 +90,7 @@ command_prune() {
 
 drop_branch() { # name
 	query -v name="$1" >/dev/null <<'SQL'
-SELECT pg_catalog.pgbranch_drop(:'name', :'database', kind => 'branch');
+SELECT :pgbraid.pgbranch_drop(:'name', :'database', kind => 'branch');
 SQL
 }
 
@@ -102,6 +102,6 @@ find_unused() { # days
 	done
 	query "${arguments[@]}" <<SQL
 SELECT name, to_char(used_at, 'YYYY-MM-DD HH24:MI'), row_to_json(p)
-  FROM pg_catalog.pgbranch_prune(make_interval(days => :'days'), ARRAY[$kept]::text[], :'database') p;
+  FROM :pgbraid.pgbranch_prune(make_interval(days => :'days'), ARRAY[$kept]::text[], :'database') p;
 SQL
 }

@@ -140,8 +140,8 @@ run_hook() { # old new flag
 follow() { # branch
 	local found rows database current source='' reason='' from
 	found=$(query <<'SQL'
-SELECT family, coalesce(checked_out_branch, '') FROM pg_catalog.pgbranch_status(:'database');
-SELECT name FROM pg_catalog.pgbranch_list(:'database') WHERE kind = 'branch';
+SELECT family, coalesce(checked_out_branch, '') FROM :pgbraid.pgbranch_status(:'database');
+SELECT name FROM :pgbraid.pgbranch_list(:'database') WHERE kind = 'branch';
 SQL
 	) || return
 	mapfile -t rows <<<"$found"
@@ -153,7 +153,7 @@ SQL
 	for from in "${rows[@]:1}"; do known[$from]=1; done
 	if [[ -n ${known[$1]:-} ]]; then
 		query -v name="$1" >/dev/null <<'SQL' || return
-SELECT pg_catalog.pgbranch_checkout(:'name', :'database');
+SELECT :pgbraid.pgbranch_checkout(:'name', :'database');
 SQL
 		complain "database \"$database\" is on branch \"$1\" now"
 		return
@@ -165,7 +165,7 @@ SQL
 	fi
 	remedy=(checkout -b "$1" "$source")
 	query -v name="$1" -v source="$source" >/dev/null <<'SQL' || return
-SELECT pg_catalog.pgbranch_create(:'name', :'source', :'database', true);
+SELECT :pgbraid.pgbranch_create(:'name', :'source', :'database', true);
 SQL
 	complain "database \"$database\" is on a new branch \"$1\" now, made from \"$source\" ($reason)"
 }

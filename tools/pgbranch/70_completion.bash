@@ -92,6 +92,6 @@ print_names() { # branch, snapshot or any
 	find_connection
 	connection+=(-w)
 	PGCONNECT_TIMEOUT=${PGCONNECT_TIMEOUT:-3} query -v kind="$1" <<'SQL'
-SELECT DISTINCT name FROM pg_catalog.pgbranch_list(:'database') WHERE :'kind' IN (kind, 'any') ORDER BY name;
+SELECT DISTINCT name FROM :pgbraid.pgbranch_list(:'database') WHERE :'kind' IN (kind, 'any') ORDER BY name;
 SQL
 }
