@@ -245,7 +245,7 @@ std::string to_json(std::string_view plain)
 
 void hold_connections(const std::string &database)
 {
-	take(Lock::connections, database, ExclusiveLock);
+	take(Lock::connections, database, AccessExclusiveLock);
 }
 
 void await_switch(const char *database)

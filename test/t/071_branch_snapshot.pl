@@ -277,6 +277,19 @@ $braid->sql(q{SELECT pg_drop_replication_slot('mine')});
 	is($braid->sql(q{SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM lines), nextval('ids') > 0}, dbname => 'shop@of-numbered'), '0|0|t', 'it is not in the snapshot');
 }
 
+# Who connects while names are changed waits, and gets the branch that is checked out then.
+{
+	hold_at('switching');
+	my $switch = in_background(q{SELECT pgbranch_checkout('of-lo', 'shop', options => '{"sessions": "keep"}')}, 'postgres');
+	until_phase('held');
+	my $late = in_background(q{SELECT 'on ' || branch FROM pgbranch_status()});
+	$braid->until_sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND objsubid = 20546 AND NOT granted}, '1', 'a connection waits for a switch');
+	hold_at('');
+	is(ended($switch) . ended($late), '', 'and is made when it is done');
+	is(${ $late->{out} }, "on of-lo\n", 'to the branch that is checked out now');
+	shop(q{SELECT pgbranch_checkout('main')});
+}
+
 # A session that gives up, times out, or goes away.
 {
 	hold_at('half');

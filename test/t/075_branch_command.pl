@@ -88,7 +88,7 @@ prints(in_shop('unprotect', 'c'), qq{Branch "c" is not protected any more.\n}, '
 prints(in_shop('rm', 'c'), qq{Deleted branch "c" of database "shop"; pgbranch undo c has it back.\n}, 'rm');
 prints(in_shop('undo', 'c'), qq{Put branch "c" of database "shop" back.\n}, 'undo of a name');
 fails(in_shop('delete', 'first'), 1, qr/branch "first" .* does not exist/, 'a snapshot is deleted as such only');
-fails(in_shop('delete', 'first', '--snapshot'), 1, qr/^pgbranch: others were made from it\nDETAIL:  They are: main\.\nHINT:  .*force/, 'details are printed');
+fails(in_shop('delete', 'first', '--snapshot'), 1, qr/^pgbranch: others were made from "first"\nDETAIL:  They are: main\.\nHINT:  .*force/, 'details are printed');
 prints(in_shop('spares', 'first', 1), qq{Spares of snapshot "first" to be kept ready: 1.\n}, 'spares');
 $braid->until_sql(q{SELECT spares FROM pgbranch_list('shop') WHERE name = 'first'}, '1', 'are made');
 like(in_shop('list')->{out}, qr/^ +kind +name +from .*\n-.*\n(?=.*^\* branch +main +first )(?=.*^  branch +c +a\/b .*two lines$)(?=.*^  snapshot first +main .*spares: 1$)/ms, 'list has branches and snapshots');
@@ -126,7 +126,7 @@ is(scalar(grep { $_->{name} eq 'old' } @{ json(in_shop('list', '--json')) }), 1,
 	$session->query_safe('SELECT 1');
 	my $run = in_shop('prune', '--days', 0, '--keep', 'c', '-y');
 	like($run->{out}, qr/^(Deleted branch "(old|older)", last used [-\d]+ [:\d]+; pgbranch undo (old|older) has it back\.\n){2}$/, 'with -y it does');
-	like("$run->{status} $run->{err}", qr/^1 pgbranch: sessions are connected to it\n.*^pgbranch: branch "in use" stays$/ms, 'but for one with a session, and that is said');
+	like("$run->{status} $run->{err}", qr/^1 pgbranch: sessions are connected to "in use"\n.*^pgbranch: branch "in use" stays$/ms, 'but for one with a session, and that is said');
 	$session->quit;
 }
 my $pruned = in_shop('prune', '--days', 0, '--keep', 'c', '-y', '--json');

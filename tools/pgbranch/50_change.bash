@@ -214,7 +214,7 @@ set_protection() { # function what-is-so-then
 	local kind
 	kind=$(kind_wanted)
 	query -v function="$1" -v name="${words[0]}" -v kind="$kind" >/dev/null <<'SQL'
-SELECT pg_catalog.:"function"(:'name', :'database', :'kind');
+SELECT :pgbraid.:"function"(:'name', :'database', :'kind');
 SQL
 	report "${kind^} \"${words[0]}\" $2." operation="$command" kind="$kind" name="${words[0]}"
 }
