@@ -253,7 +253,7 @@ $braid->sql(q{SELECT pg_drop_replication_slot('mine')});
 
 # What writes past the gate and the locks is found in WAL.
 {
-	shop('CREATE TABLE words (w int[]); CREATE INDEX words_w ON words USING gin (w) WITH (fastupdate = on); INSERT INTO words SELECT ARRAY[g] FROM generate_series(1, 100) g');
+	shop('CREATE TABLE words (w int[]) WITH (autovacuum_enabled = false); CREATE INDEX words_w ON words USING gin (w) WITH (fastupdate = on); INSERT INTO words SELECT ARRAY[g] FROM generate_series(1, 100) g');
 	hold_at('frozen');
 	my $snapshot = in_background(q{SELECT pgbranch_snapshot('intruded')});
 	until_phase('held');
