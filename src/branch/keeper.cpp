@@ -25,11 +25,13 @@ public:
 	void run()
 	{
 		worker::set_state(worker::State::running);
+		const uint32 touched = pg_atomic_read_u32(&worker::self().touched);
 		remove_incomplete();
 		empty_trash();
 		fill_spares();
 		if (next_ != PG_INT64_MAX)
 			worker::want_keeper(next_);
+		worker::retire(touched);
 		worker::leave(worker::State::stopped);
 	}
 

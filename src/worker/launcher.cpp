@@ -149,41 +149,51 @@ const Database *database_for_keeper(const std::vector<Database> &existing)
 	return found == existing.end() ? nullptr : &*found;
 }
 
-Entry *keeper_entry(const Database &database)
+Entry *find_keeper()
 {
-	Lock lock(Lock::exclusive);
+	Lock lock(Lock::shared);
 	for (int i = 0; i < entry_count(); i++)
 		if (entries()[i].kind == Kind::keeper)
 			return &entries()[i];
-	Entry *entry = add(Kind::keeper, database.oid, 0, "branches");
-	if (entry != nullptr)
-		entry->database_name = database.name;
-	return entry;
+	return nullptr;
 }
 
-// What a crash has left is removed with the first one, right after the start of the server.
+void start_keeper(Entry *entry, const Database &database)
+{
+	{
+		Lock lock(Lock::exclusive);
+		if (entry == nullptr)
+			entry = add(Kind::keeper, database.oid, 0, "branches");
+		if (entry != nullptr) {
+			entry->database = database.oid;
+			entry->database_name = database.name;
+		}
+	}
+	if (entry != nullptr)
+		launch(*entry);
+	if (entry == nullptr || (entry->state != State::launching && entry->next_start_at == 0)) // its database is held
+		want_keeper(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), look_again_ms));
+}
+
+// What a crash has left is removed with the first one, right after the start of the server. Returns when the next one
+// is wanted; 0 while there is one.
 TimestampTz keep_branches(const std::vector<Database> &existing)
 {
 	const Database *database = database_for_keeper(existing);
-	Entry *entry = database ? keeper_entry(*database) : nullptr;
+	Entry *entry = find_keeper();
 	TimestampTz now = GetCurrentTimestamp();
-	if (entry == nullptr || entry->pid != 0)
+	if (database == nullptr || (entry != nullptr && entry->pid != 0))
 		return 0;
-	reap(*entry);
-	if (entry->state == State::launching || entry->next_start_at > now)
-		return entry->next_start_at;
-	bool was_cut_short = entry->next_start_at != 0;
+	if (entry != nullptr) {
+		reap(*entry);
+		if (entry->state == State::launching || entry->next_start_at > now)
+			return entry->next_start_at;
+	}
+	bool was_cut_short = entry != nullptr && entry->next_start_at != 0;
 	TimestampTz wanted = was_cut_short ? 0 : take_keeper_wanted(now);
 	if (wanted != 0)
 		return wanted;
-	{
-		Lock lock(Lock::exclusive);
-		entry->database = database->oid;
-		entry->database_name = database->name;
-	}
-	launch(*entry);
-	if (entry->state != State::launching && entry->next_start_at == 0) // its database is held
-		want_keeper(TimestampTzPlusMilliseconds(now, look_again_ms));
+	start_keeper(entry, *database);
 	return 0;
 }
 
