@@ -24,7 +24,7 @@ my $node = $braid->node;
 $braid->sql('CREATE EXTENSION amcheck; CREATE DATABASE shop');
 sub shop { return $braid->sql($_[0], dbname => 'shop') }
 shop('CREATE EXTENSION pgbraid; CREATE EXTENSION amcheck; CREATE SEQUENCE numbers; CREATE TABLE lo (id oid)');
-$node->command_ok([ 'pgbench', '-i', '-q', '-s', 3, '--unlogged-tables', 'shop' ], 'unlogged tables are there');
+$node->command_ok([ 'pgbench', '-i', '-q', '-s', 1, '--unlogged-tables', 'shop' ], 'unlogged tables are there');
 shop('ALTER TABLE pgbench_accounts SET LOGGED; ALTER TABLE pgbench_tellers SET LOGGED; ALTER TABLE pgbench_branches SET LOGGED; ALTER TABLE pgbench_history SET LOGGED; CREATE UNLOGGED TABLE fleeting AS SELECT generate_series(1, 10000) i; CREATE INDEX ON fleeting (i)');
 
 # A session that a test speaks with while others go on.
