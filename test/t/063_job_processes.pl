@@ -25,10 +25,10 @@ $braid->node->restart;
 $braid->until_sql("SELECT last_state FROM pgbraid.stat_job WHERE job = 'detached'", 'succeeded', 'with more of them, what waited runs');
 
 # The registry is full.
-$braid->node->append_conf('postgresql.conf', 'pgbraid.max_workers = 4');
+$braid->node->append_conf('postgresql.conf', 'pgbraid.max_workers = 5');
 $braid->node->restart;
 $before = $braid->sql("SELECT succeeded FROM pgbraid.stat_job WHERE job = 'plain'");
-$braid->until_sql("SELECT succeeded > $before + 1 FROM pgbraid.stat_job WHERE job = 'plain'", 't', 'four entries are enough for one executor');
+$braid->until_sql("SELECT succeeded > $before + 1 FROM pgbraid.stat_job WHERE job = 'plain'", 't', 'five entries are enough for an executor and the keeper of branches');
 $braid->sql("SELECT pgjob_run('sleeper') FROM generate_series(1, 5)");
 $braid->until_sql("SELECT succeeded FROM pgbraid.stat_job WHERE job = 'sleeper'", '25', 'which does all the work');
 ok($braid->node->log_contains('no entry is free for an executor of jobs'), 'the log says what is missing');
