@@ -220,7 +220,7 @@ namespace {
 int begin_planning_by_indexes()
 {
 	int level = NewGUCNestLevel();
-	for (const char *name : {"enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit"})
+	for (const char *name : {"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"})
 		(void) set_config_option(name, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return level;
 }

@@ -195,18 +195,18 @@ stop_workers();
 # Each run is executed once, by whichever of 20 instances, although the NATS server crashes meanwhile.
 $braid->sql(q{SELECT pgjob_create('many', NULL, subject => 'jobs.many')});
 start_workers('--instances', 20, 'jobs.many', '--', 'sh', '-c', "echo \$PGBRAID_RUN >> $directory/effects");
-$braid->sql(q{SELECT count(pgjob_run('many')) FROM generate_series(1, 2000)});
+$braid->sql(q{SELECT count(pgjob_run('many')) FROM generate_series(1, 10000)});
 my $ended = q{SELECT count(*) %s FROM pgbraid.job_runs r JOIN pgbraid.jobs j ON j.id = r.job WHERE j.job = 'many' AND r.state = 'succeeded'};
 $braid->until_sql(sprintf($ended, '> 300'), 't');
 $nats->kill9;
-ok($braid->sql(sprintf($ended, '')) < 2000, 'the NATS server crashes in the midst of it');
+ok($braid->sql(sprintf($ended, '')) < 10000, 'the NATS server crashes in the midst of it');
 $braid->until_sql(q{SELECT last_error ~ 'NATS' FROM pgbraid.stat_worker WHERE kind = 'dispatcher'}, 't', 'that it is away can be seen');
 $nats->start;
-$braid->until_sql(sprintf($ended, ''), '2000', 'all runs succeed');
+$braid->until_sql(sprintf($ended, ''), '10000', 'all runs succeed');
 $braid->until_sql(q{SELECT last_error IS NULL FROM pgbraid.stat_worker WHERE kind = 'dispatcher'}, 't', 'and no trouble is left');
 my @effects = split /\n/, slurp_file("$directory/effects");
 my %once = map { $_ => 1 } @effects;
-is(scalar(@effects) . ' of ' . scalar(keys %once), '2000 of 2000', 'each was executed once');
+is(scalar(@effects) . ' of ' . scalar(keys %once), '10000 of 10000', 'each was executed once');
 is($braid->sql(q{SELECT max(pickups), max(attempt), count(DISTINCT worker) > 1 FROM pgbraid.job_runs r JOIN pgbraid.jobs j ON j.id = r.job WHERE j.job = 'many'}),
 	'1|1|t', 'in one attempt, by several instances');
 stop_workers();
