@@ -199,19 +199,22 @@ constinit Statement select_slice{
 	"UNION ALL "
 	"SELECT r.job, false, max(r.id) FROM pgbraid.job_runs r WHERE r.id > $2 GROUP BY r.job"};
 
-// Of each job: those that come before the ones that it keeps, and those that ended too long ago.
+// Of each job: those that come before the ones that it keeps, and those that ended too long ago. Where the surplus
+// begins is found once for each job, whatever the planner knows of how many runs there are.
 constinit Statement delete_runs{
 	"WITH slice AS MATERIALIZED ("
 	"    SELECT j.id, coalesce((j.options->>'keep_runs')::integer, 10000) AS most, "
 	"           clock_timestamp() - coalesce((j.options->>'keep')::interval, '7 days') AS horizon "
 	"      FROM pgbraid.jobs j WHERE j.id = ANY ($1)), "
+	"surplus AS MATERIALIZED ("
+	"    SELECT slice.id, e.* FROM slice, LATERAL ("
+	"        SELECT r.due_at, r.attempt, r.serial FROM pgbraid.job_runs r WHERE r.job = slice.id "
+	"         ORDER BY r.due_at DESC, r.attempt DESC, r.serial DESC OFFSET slice.most LIMIT 1) e), "
 	"old AS ("
-	"    SELECT o.* FROM slice, LATERAL ("
-	"        SELECT r.id FROM pgbraid.job_runs r, "
-	"               (SELECT e.due_at, e.attempt, e.serial FROM pgbraid.job_runs e WHERE e.job = slice.id "
-	"                 ORDER BY e.due_at DESC, e.attempt DESC, e.serial DESC OFFSET slice.most LIMIT 1) first "
-	"         WHERE r.job = slice.id AND (r.due_at, r.attempt, r.serial) <= (first.due_at, first.attempt, "
-	"first.serial) LIMIT 10000) o "
+	"    SELECT o.* FROM surplus s, LATERAL ("
+	"        SELECT r.id FROM pgbraid.job_runs r "
+	"         WHERE r.job = s.id AND (r.due_at, r.attempt, r.serial) <= (s.due_at, s.attempt, s.serial) "
+	"         ORDER BY r.due_at, r.attempt, r.serial LIMIT 10000) o "
 	"    UNION ALL "
 	"    SELECT o.* FROM slice, LATERAL ("
 	"        SELECT r.id FROM pgbraid.job_runs r "

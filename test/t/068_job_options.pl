@@ -42,6 +42,20 @@ $braid->until_sql("SELECT max(r.finished_at) < clock_timestamp() - interval '1 s
 $braid->sql("SELECT pg_terminate_backend(pid) FROM pgbraid.stat_worker WHERE kind = 'scheduler'");
 $braid->until_sql("SELECT count(*) $runs_of 'aged'", '0', 'what is older than that is deleted');
 
+# A minute later, by a plan of when there were no runs.
+$braid->sql(q{DELETE FROM pgbraid.jobs; SELECT pgjob_create('many', NULL, options => '{"keep_runs": 5}')});
+$braid->until_sql('SELECT count(*) FROM pgbraid.job_runs', '0', 'without their jobs runs are deleted');
+$braid->sql("SELECT pg_terminate_backend(pid) FROM pgbraid.stat_worker WHERE kind = 'scheduler'");
+$braid->until_sql("SELECT pgjob_run('many') IS NOT NULL AND state = 'running' FROM pgbraid.stat_worker WHERE kind = 'scheduler'");
+$braid->until_sql("SELECT bool_or(r.state = 'ready') $runs_of 'many'");
+$braid->sql(q{INSERT INTO pgbraid.job_runs (job, origin, handler, state, due_at, run_at, finished_at)
+	SELECT id, 'manual', 'sql', 'succeeded', now() - n * interval '1 s', now(), now() FROM pgbraid.jobs, generate_series(1, 3000) n});
+my $looks = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'job_runs_job_due_at_attempt_serial_key'";
+my $before = $braid->sql($looks);
+$braid->sql("ALTER SYSTEM SET pgbraid.job_clock_shift = '2 min'; SELECT pg_reload_conf()");
+$braid->until_sql("SELECT n_tup_del >= 2995 FROM pg_stat_user_tables WHERE relid = 'pgbraid.job_runs'::regclass", 't', 'all but the last runs are deleted');
+cmp_ok($braid->sql($looks) - $before, '<', 1000, 'the history is not looked through for each of them');
+
 $braid->sql(q{CREATE ROLE joe; SELECT pgjob_grant('joe'); SELECT pgjob_revoke('joe')});
 for my $sql ('SELECT count(*) FROM pgbraid.jobs', "SELECT pgjob_create('x', NULL)")
 {
