@@ -64,6 +64,26 @@ END;
 $$;
 COMMENT ON FUNCTION pgbraid.find_database(name) IS 'oid of a database, or an error';
 
+CREATE FUNCTION pgbraid.caller() RETURNS oid
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'pgbraid_caller';
+COMMENT ON FUNCTION pgbraid.caller() IS 'the role that has called, whatever function this is in: of SET ROLE, or of the session';
+
+CREATE FUNCTION pgbraid.readable_branch(database name) RETURNS SETOF pgbraid.branches
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	found oid := pgbraid.find_database(database);
+BEGIN
+	IF NOT has_database_privilege(pgbraid.caller(), found, 'CONNECT') AND NOT pg_has_role(pgbraid.caller(), 'pg_monitor', 'USAGE') THEN
+		RAISE EXCEPTION 'permission denied for database "%"', database USING ERRCODE = 'insufficient_privilege',
+			HINT = 'Who may connect to it may look at its branches, and pg_monitor.';
+	END IF;
+	RETURN QUERY SELECT b.* FROM pgbraid.branches b WHERE b.database_oid = found;
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.readable_branch(name) IS 'what a database is, for a caller who may look at its branches';
+
 CREATE FUNCTION pgbraid.find_branch(database oid, name text, kinds text[]) RETURNS oid
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
@@ -100,9 +120,6 @@ BEGIN
 				USING ERRCODE = 'invalid_parameter_value', HINT = 'It is an interval, "10 s" say, or a number of milliseconds.';
 		END IF;
 	END LOOP;
-	IF made ? 'spares' THEN
-		made := made || jsonb_build_object('number', made->'spares');
-	END IF;
 	RETURN made;
 END;
 $$;
@@ -186,7 +203,7 @@ CREATE FUNCTION @extschema@.pgbranch_rename(name text, new_name text, database n
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT pgbraid.branch_operation('rename', d, d, jsonb_build_object('name', name, 'other', new_name, 'kind', kind))
+SELECT pgbraid.branch_operation('rename', d, d, jsonb_build_object('name', name, 'new_name', new_name, 'kind', kind))
   FROM pgbraid.find_database(database) d
 $$;
 COMMENT ON FUNCTION @extschema@.pgbranch_rename(text, text, name, text) IS 'renames a branch or snapshot';
@@ -220,7 +237,7 @@ CREATE FUNCTION @extschema@.pgbranch_spares(snapshot text, count integer, databa
 LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT pgbraid.branch_operation('spares', d, d, jsonb_build_object('name', snapshot, 'kind', 'snapshot', 'number', count))
+SELECT pgbraid.branch_operation('spares', d, d, jsonb_build_object('name', snapshot, 'kind', 'snapshot', 'spares', count))
   FROM pgbraid.find_database(database) d
 $$;
 COMMENT ON FUNCTION @extschema@.pgbranch_spares(text, integer, name) IS
@@ -235,9 +252,8 @@ AS $$
 SELECT b.name, b.kind, b.checked_out, b.parent, b.created_at, b.used_at, b.protected, b.state,
        (SELECT count(*)::integer FROM pgbraid.branches s WHERE s.family = b.family AND s.kind = 'spare' AND b.kind = 'snapshot' AND s.parent = b.name),
        pg_database_size(b.database_oid), b.description, b.database
-  FROM pgbraid.branches b
- WHERE b.family = (SELECT m.family FROM pgbraid.branches m WHERE m.database_oid = pgbraid.find_database(pgbranch_list.database))
-   AND b.kind IN ('branch', 'snapshot')
+  FROM pgbraid.readable_branch(pgbranch_list.database) m JOIN pgbraid.branches b ON b.family = m.family
+ WHERE b.kind IN ('branch', 'snapshot')
  ORDER BY b.kind, b.created_at, b.name
 $$;
 COMMENT ON FUNCTION @extschema@.pgbranch_list(name) IS 'the branches and snapshots of a database''s family';
@@ -250,8 +266,7 @@ AS $$
 SELECT m.family, m.name, m.database, (SELECT b.name FROM pgbraid.branches b WHERE b.family = m.family AND b.checked_out),
        count(*) FILTER (WHERE b.kind = 'branch'), count(*) FILTER (WHERE b.kind = 'snapshot'),
        count(*) FILTER (WHERE b.kind = 'spare'), count(*) FILTER (WHERE b.kind = 'trash'), sum(pg_database_size(b.database_oid))::bigint
-  FROM pgbraid.branches m JOIN pgbraid.branches b ON b.family = m.family
- WHERE m.database_oid = pgbraid.find_database(pgbranch_status.database)
+  FROM pgbraid.readable_branch(pgbranch_status.database) m JOIN pgbraid.branches b ON b.family = m.family
  GROUP BY m.family, m.name, m.database
 $$;
 COMMENT ON FUNCTION @extschema@.pgbranch_status(name) IS 'which branch the database is, and how many there are; size is that of all of them, on a disk without sharing';
@@ -262,8 +277,8 @@ LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT (e->>'at')::timestamptz, e->>'operation', b.name, coalesce(b.trashed_kind, b.kind), e->>'detail', e->>'role'
-  FROM pgbraid.branches b CROSS JOIN jsonb_array_elements(b.log) e
- WHERE b.family = (SELECT m.family FROM pgbraid.branches m WHERE m.database_oid = pgbraid.find_database(pgbranch_log.database))
+  FROM pgbraid.readable_branch(pgbranch_log.database) m JOIN pgbraid.branches b ON b.family = m.family
+       CROSS JOIN jsonb_array_elements(b.log) e
  ORDER BY 1 DESC
 $$;
 COMMENT ON FUNCTION @extschema@.pgbranch_log(name) IS
@@ -277,13 +292,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	found record;
-	mine oid := pgbraid.find_database(pgbranch_prune.database);
+	mine pgbraid.branches := pgbraid.readable_branch(pgbranch_prune.database);
 BEGIN
 	FOR found IN
 		SELECT b.* FROM pgbraid.branches b
-		 WHERE b.family = (SELECT m.family FROM pgbraid.branches m WHERE m.database_oid = mine)
-		   AND b.kind = ANY (kinds) AND b.kind IN ('branch', 'snapshot') AND b.labelled AND b.state = 'ready' AND NOT b.checked_out AND NOT b.protected
-		   AND b.database_oid <> mine AND NOT b.is_first AND b.used_at < clock_timestamp() - age AND b.name <> ALL (keep)
+		 WHERE b.family = mine.family AND b.kind = ANY (kinds) AND b.kind IN ('branch', 'snapshot') AND b.labelled AND b.state = 'ready' AND NOT b.checked_out AND NOT b.protected
+		   AND b.database_oid <> mine.database_oid AND NOT b.is_first AND b.used_at < clock_timestamp() - age AND b.name <> ALL (keep)
 		   AND NOT EXISTS (SELECT FROM pgbraid.branches c WHERE c.family = b.family AND c.parent = b.name AND c.parent_kind = b.kind AND c.kind IN ('branch', 'snapshot'))
 		 ORDER BY b.used_at
 	LOOP
@@ -294,10 +308,10 @@ BEGIN
 		dropped := false;
 		IF NOT dry_run THEN
 			BEGIN
-				PERFORM pgbraid.branch_operation('drop', mine, mine, jsonb_build_object('name', found.name, 'kind', found.kind));
+				PERFORM pgbraid.branch_operation('drop', mine.database_oid, mine.database_oid, jsonb_build_object('name', found.name, 'kind', found.kind));
 				dropped := true;
-			EXCEPTION WHEN object_in_use OR dependent_objects_still_exist THEN
-				RAISE NOTICE '% "%" stays: %', found.kind, found.name, SQLERRM;
+			EXCEPTION WHEN object_in_use OR dependent_objects_still_exist OR insufficient_privilege THEN
+				RAISE WARNING '% "%" stays: %', found.kind, found.name, SQLERRM;
 			END;
 		END IF;
 		RETURN NEXT;

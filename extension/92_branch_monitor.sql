@@ -8,7 +8,7 @@ COMMENT ON VIEW pgbraid.stat_branch IS 'operations on branches that are going on
 COMMENT ON COLUMN pgbraid.stat_branch.database IS 'that was named in the call';
 COMMENT ON COLUMN pgbraid.stat_branch.operation IS 'snapshot, create, checkout, reset, drop, ...; spare: another copy of a snapshot, in the background';
 COMMENT ON COLUMN pgbraid.stat_branch.name IS 'branch or snapshot that it is about';
-COMMENT ON COLUMN pgbraid.stat_branch.phase IS 'starting, locking, draining (waits for transactions that write), copying, syncing, switching, removing, or retrying (pauses, since something was in the way)';
+COMMENT ON COLUMN pgbraid.stat_branch.phase IS 'starting, locking, draining (waits for transactions that write), copying, syncing, switching, removing, retrying (pauses, since something was in the way), or held (by pgbraid.branch_hold_at)';
 COMMENT ON COLUMN pgbraid.stat_branch.attempt IS 'how often it has tried to bring the database to rest';
 COMMENT ON COLUMN pgbraid.stat_branch.bytes_done IS 'copied';
 COMMENT ON COLUMN pgbraid.stat_branch.bytes_total IS 'to be copied';

@@ -15,6 +15,7 @@ $$;
 REVOKE ALL ON ALL TABLES IN SCHEMA pgbraid FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgbraid TO pg_monitor;
 GRANT SELECT ON pgbraid.stat_flow, pgbraid.stat_worker, pgbraid.stat_job, pgbraid.stat_branch TO pg_monitor;
+GRANT EXECUTE ON FUNCTION @extschema@.pgbranch_list, @extschema@.pgbranch_log, @extschema@.pgbranch_status TO pg_monitor;
 GRANT SELECT ON pgbraid.jobs, pgbraid.job_runs, pgbraid.job_progress TO pg_monitor;
 CREATE POLICY monitors ON pgbraid.jobs FOR SELECT TO pg_monitor USING (true);
 COMMENT ON POLICY monitors ON pgbraid.jobs IS 'pg_monitor sees all';

@@ -1,6 +1,7 @@
 #include "branch/copy.h"
 
 #include "branch/freeze.h"
+#include "branch/process.h"
 #include "branch/storage.h"
 #include "catalog/branches.h"
 #include "catalog/databases.h"
@@ -67,7 +68,7 @@ bool copy_frozen(Oid copy, bool sealed, const std::function<void()> &finish, std
 {
 	const Request &request = current().request;
 	check_freezable(MyDatabaseId);
-	if (request.is_exclusive)
+	if (request.mode == Mode::exclusive)
 		expel_sessions();
 	catalog::hold_database(copy); // against DROP DATABASE, while its files are being made
 	Freeze freeze;

@@ -1,10 +1,11 @@
 #include "branch/family.h"
 
+#include "core/flow/json.h"
 #include "pg/compat.h"
-#include "pg/spi.h"
 
 extern "C" {
 #include "commands/dbcommands.h"
+#include "utils/timestamp.h"
 }
 
 namespace pgbraid::branch {
@@ -29,14 +30,15 @@ Family lock_family(const Request &request)
 	const Member *member = family.find(request.database);
 	if (member == nullptr || member->is_labelled)
 		return family;
-	Patch patch;
-	patch.text("family", family.name)
-		.text("kind", "branch")
-		.text("name", member->name)
-		.now("created")
-		.raw("first", "true");
-	catalog::label(member->oid, patch.json());
+	begin_family(family, *member, member->name);
 	return catalog::read_family(request.database);
+}
+
+void begin_family(const Family &family, const Member &first, const std::string &name)
+{
+	Patch label;
+	label.text("family", family.name).kind("kind", Kind::branch).text("name", name).now("created").flag("first", true);
+	catalog::label(first.oid, label.json());
 }
 
 const Member &self_of(const Family &family, const Request &request)
@@ -66,12 +68,11 @@ const Member &require(const Family &family, Kind kind, const std::string &name)
 
 const Member &require_any(const Family &family, const Request &request)
 {
-	std::string kind = request.kind;
 	const Member *branch = family.find(Kind::branch, request.name);
 	const Member *snapshot = family.find(Kind::snapshot, request.name);
-	if (kind == "branch" || (kind.empty() && snapshot == nullptr))
+	if (request.kind == Wanted::branch || (request.kind == Wanted::any && snapshot == nullptr))
 		return require(family, Kind::branch, request.name);
-	if (kind == "snapshot" || branch == nullptr)
+	if (request.kind == Wanted::snapshot || branch == nullptr)
 		return require(family, Kind::snapshot, request.name);
 	throw pg::Failure({.sqlstate = "42P09",
 					   .message = "\"" + std::string(request.name) + "\" is both a branch and a snapshot",
@@ -128,23 +129,58 @@ void refuse_subscriptions(const Member &member)
 						   .hint = "DROP SUBSCRIPTION there first."});
 }
 
-Patch &Patch::text(const char *key, const std::string &value)
+core::Bytes &Patch::value_of(const char *key)
 {
-	return raw(key, value.empty() ? "null" : catalog::to_json(value));
+	members_.append(members_.empty() ? "" : ", ");
+	core::append_json_string(members_, key);
+	members_.append(": ");
+	return members_;
 }
 
-Patch &Patch::raw(const char *key, const std::string &json)
+Patch &Patch::text(const char *key, std::string_view value)
 {
-	members_ += std::string(members_.empty() ? "" : ", ") + "\"" + key + "\": " + json;
+	if (value.empty())
+		return remove(key);
+	core::append_json_string(value_of(key), value);
+	return *this;
+}
+
+Patch &Patch::flag(const char *key, bool value)
+{
+	if (!value)
+		return remove(key);
+	value_of(key).append("true");
+	return *this;
+}
+
+Patch &Patch::number(const char *key, int64 value)
+{
+	core::append_json_integer(value_of(key), value);
 	return *this;
 }
 
 Patch &Patch::now(const char *key)
 {
-	std::string moment;
-	pg::spi::each("SELECT to_json(clock_timestamp())::text", {},
-				  [&](const pg::spi::Row &row) { moment = row.text(1); });
-	return raw(key, moment);
+	core::Bytes moment;
+	core::append_timestamp(moment, GetCurrentTimestamp());
+	return text(key, moment.view());
+}
+
+Patch &Patch::object(const char *key, const Patch &value)
+{
+	value_of(key).append(value.json());
+	return *this;
+}
+
+Patch &Patch::remove(const char *key)
+{
+	value_of(key).append("null");
+	return *this;
+}
+
+std::string Patch::json() const
+{
+	return "{" + std::string(members_.view()) + "}";
 }
 
 std::string resting_name(const Family &family, Kind kind, const std::string &name)

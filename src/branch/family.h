@@ -1,9 +1,11 @@
 // What the verbs ask of a family of databases, and how they change it. In an open transaction.
 #pragma once
-#include "branch/operations.h"
+#include "branch/process.h"
 #include "catalog/branches.h"
+#include "core/base/bytes.h"
 
 #include <string>
+#include <string_view>
 
 namespace pgbraid::branch {
 
@@ -13,6 +15,9 @@ using catalog::Member;
 
 // The family of the request, locked; its database has a label from now on.
 Family lock_family(const Request &request);
+
+// The first label of a family, whose one branch has this name.
+void begin_family(const Family &family, const Member &first, const std::string &name);
 
 // The member that the request's database is; 3D000 if it is gone.
 const Member &self_of(const Family &family, const Request &request);
@@ -35,16 +40,21 @@ void refuse_replication(const Request &request, const Member &member, const char
 // them.
 void refuse_subscriptions(const Member &member);
 
-// A JSON object for catalog::label().
+// A JSON object for catalog::label(), member by member.
 class Patch {
 public:
-	Patch &text(const char *key, const std::string &value); // "" removes the key
-	Patch &raw(const char *key, const std::string &json);
+	Patch &text(const char *key, std::string_view value); // "" removes the key
+	Patch &kind(const char *key, Kind kind) { return text(key, core::branch::name_of(kind)); }
+	Patch &flag(const char *key, bool value); // false removes the key
+	Patch &number(const char *key, int64 value);
 	Patch &now(const char *key);
-	std::string json() const { return "{" + members_ + "}"; }
+	Patch &object(const char *key, const Patch &value);
+	Patch &remove(const char *key);
+	std::string json() const;
 
 private:
-	std::string members_;
+	core::Bytes &value_of(const char *key);
+	core::Bytes members_;
 };
 
 // The name of its database when it isn't checked out; one that nobody has.

@@ -1,6 +1,6 @@
 #include "branch/freeze.h"
 
-#include "branch/operations.h"
+#include "branch/process.h"
 #include "pg/spi.h"
 
 extern "C" {

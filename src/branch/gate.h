@@ -18,6 +18,12 @@ namespace pgbraid::branch {
 
 // Hooks for shared memory, executor and utility statements; in _PG_init, under shared_preload_libraries.
 void install_gate();
+void watch_writing(); // the latter
+
+// The transaction of this backend is going to write: waits while the gate of its database is closed. Twice is once.
+// Raises PostgreSQL's errors, when the wait is cancelled.
+void enter_gate();
+void leave_gate(); // it has ended
 
 // Has the transaction of this backend passed the gate?
 bool is_writing() noexcept;

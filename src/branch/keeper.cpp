@@ -1,8 +1,10 @@
 // Looks after what operations leave: copies that a crash has cut short, databases in the trash whose time has come,
 // snapshots that want more spares. The launcher starts it when there may be something to do; it leaves when that is
 // done, and says when it is wanted again.
+#include "branch/client.h"
 #include "branch/copy.h"
 #include "catalog/branches.h"
+#include "pg/transaction.h"
 #include "settings/settings.h"
 #include "worker/process.h"
 

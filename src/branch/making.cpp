@@ -22,17 +22,19 @@ const Member &source_of(const Family &family)
 std::string label_of(const Family &family, Kind kind, const std::string &name, const Member &source)
 {
 	Patch label;
-	label.text("family", family.name).text("kind", std::string(core::branch::name_of(kind))).text("name", name);
-	label.text("parent", source.name)
-		.text("parent_kind", std::string(core::branch::name_of(source.kind)))
+	label.text("family", family.name)
+		.kind("kind", kind)
+		.text("name", name)
+		.text("parent", source.name)
+		.kind("parent_kind", source.kind)
 		.now("created");
 	const Request &request = current().request;
 	if (kind == Kind::spare)
-		label.raw("parent_oid", std::to_string(source.oid));
-	if (request.text[0] != '\0')
-		label.text("description", request.text);
-	if (request.number > 0 && kind == Kind::snapshot)
-		label.raw("spares", std::to_string(request.number));
+		label.number("parent_oid", source.oid);
+	if (kind == Kind::snapshot && request.spares > 0)
+		label.number("spares", request.spares);
+	if (request.description[0] != '\0')
+		label.text("description", request.description);
 	return label.json();
 }
 

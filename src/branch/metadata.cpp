@@ -36,13 +36,7 @@ Outcome init(const Request &request)
 			throw pg::Failure({.sqlstate = "42710",
 							   .message = "database \"" + family.name + "\" has branches already",
 							   .hint = "pgbranch_rename gives its first one another name."});
-		Patch patch;
-		patch.text("family", family.name)
-			.text("kind", "branch")
-			.text("name", request.name)
-			.now("created")
-			.raw("first", "true");
-		catalog::label(member->oid, patch.json());
+		begin_family(family, *member, request.name);
 		log(request, member->oid, "init");
 		outcome.database = member->oid;
 	});
@@ -52,14 +46,14 @@ Outcome init(const Request &request)
 Outcome rename(const Request &request)
 {
 	return change(request, [&](const Family &family, const Member &member) {
-		refuse_duplicate(family, member.kind, request.other);
+		refuse_duplicate(family, member.kind, request.new_name);
 		if (!member.is_checked_out) {
 			catalog::hold_connections(member.database);
-			catalog::rename_database(member.oid, resting_name(family, member.kind, request.other));
+			catalog::rename_database(member.oid, resting_name(family, member.kind, request.new_name));
 		}
-		catalog::label(member.oid, Patch().text("name", request.other).json());
+		catalog::label(member.oid, Patch().text("name", request.new_name).json());
 		for (const Member *child : family.made_from(member))
-			catalog::label(child->oid, Patch().text("parent", request.other).json());
+			catalog::label(child->oid, Patch().text("parent", request.new_name).json());
 		log(request, member.oid, "rename", "from " + member.name);
 	});
 }
@@ -68,7 +62,7 @@ Outcome set_protection(const Request &request)
 {
 	bool is_protected = request.verb == Verb::protect;
 	return change(request, [&](const Family &, const Member &member) {
-		catalog::label(member.oid, Patch().raw("protected", is_protected ? "true" : "null").json());
+		catalog::label(member.oid, Patch().flag("protected", is_protected).json());
 		log(request, member.oid, is_protected ? "protect" : "unprotect");
 	});
 }
@@ -76,16 +70,20 @@ Outcome set_protection(const Request &request)
 Outcome describe(const Request &request)
 {
 	return change(request, [&](const Family &, const Member &member) {
-		catalog::label(member.oid, Patch().text("description", request.text).json());
+		catalog::label(member.oid, Patch().text("description", request.description).json());
 	});
 }
 
 Outcome set_spares(const Request &request)
 {
 	return change(request, [&](const Family &, const Member &member) {
-		catalog::label(member.oid,
-					   Patch().raw("spares", request.number > 0 ? std::to_string(request.number) : "null").json());
-		log(request, member.oid, "spares", std::to_string(request.number));
+		Patch patch;
+		if (request.spares > 0)
+			patch.number("spares", request.spares);
+		else
+			patch.remove("spares");
+		catalog::label(member.oid, patch.json());
+		log(request, member.oid, "spares", std::to_string(request.spares));
 	});
 }
 

@@ -1,12 +1,11 @@
 // What a session asks for is done by a process of its own, in transactions of its own: the session posts an operation
 // to a table in shared memory, starts the process, and waits. pgbraid.stat_branch shows the table.
 //
-//   free --post()--> posted --begin()--> running --finish()--> done --(the session has read it)--> free
+//   free --post()--> posted --(the process begins)--> running --(it ends)--> done --release()--> free
 //
 // Whichever of the two goes last frees the operation: a session that is gone leaves the process to its work.
 #pragma once
 #include "pg/boundary.h"
-#include "pg/transaction.h"
 
 extern "C" {
 #include "datatype/timestamp.h"
@@ -41,17 +40,21 @@ const char *name_of(Phase phase);
 
 enum class Sessions : int { terminate, terminate_idle, keep }; // on a branch that is checked out no more
 
+enum class Mode : int { live, exclusive };
+enum class Wanted : int { any, branch, snapshot }; // which of the two the name is of
+
 // Trivial, since it goes through shared memory.
 struct Request {
 	Verb verb;
 	Oid database; // a member of the family that it is about
 	Oid connect;  // that the process connects to
 	Oid role;	  // whose operation it is
-	char name[256], other[256];
-	char text[1024];
-	char kind[16]; // "branch", "snapshot", or ""
-	int number;
-	bool is_forced, switches, creates, is_exclusive;
+	char name[256], new_name[256];
+	char description[1024];
+	Wanted kind;
+	int spares; // of a snapshot
+	bool is_forced, switches, creates;
+	Mode mode;
 	Sessions sessions;
 	int timeout_ms, gate_timeout_ms, deadline_ms;
 };
@@ -77,28 +80,25 @@ struct Operation {
 
 void install_operations(); // hooks for shared memory; in _PG_init, under shared_preload_libraries
 
-// In the session: posts it, waits until it is done, and returns its result. Throws what the operation failed with.
-Oid perform(const Request &request);
+// A free one, with the request, or nullptr. `has_client`: this session waits for it, and frees it.
+Operation *post(const Request &request, bool has_client);
+void release(Operation &operation);
 
-// Without a session that waits for it. False: there is no room.
-bool perform_in_background(const Request &request);
-
-// Is such a process at work on a copy of this name? Asked before its remains are removed.
+// Is any process at work? Asked before the remains of others are removed.
 bool is_any_at_work();
 
-// In the process. Each operation has one. show() and check_cancelled() do nothing of it in any other.
-Operation &begin(Datum argument);
-Operation &current() noexcept;
-void finish(Oid result, const std::optional<pg::Caught> &trouble, const char *notice);
-void show(Phase phase) noexcept;
-void reach(const char *step); // waits here while pgbraid.branch_hold_at says so
-void check_cancelled();		  // throws 57014 when the session wants no more of it; handles interrupts
-
 int operation_count() noexcept;
-Operation *operations() noexcept;
+Operation &operation_at(int number) noexcept;
+int number_of(const Operation &operation) noexcept;
+
+// A copy of one that is going on; false if that isn't.
+bool read_operation(int number, Operation &copy);
+
+// Of the table.
 class Lock {
 public:
-	explicit Lock(bool exclusive);
+	enum Mode { shared, exclusive };
+	explicit Lock(Mode mode);
 	~Lock();
 	Lock(const Lock &) = delete;
 	Lock &operator=(const Lock &) = delete;

@@ -1,13 +1,12 @@
 #include "branch/sessions.h"
 
+#include "branch/process.h"
 #include "pg/spi.h"
 #include "worker/pause.h"
 
 extern "C" {
 #include "miscadmin.h"
-#include "storage/latch.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 }
 
 #include <vector>
@@ -66,14 +65,18 @@ private:
 	std::vector<std::string> those_;
 };
 
-void nap()
-{
-	check_cancelled();
-	pg::call([] {
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-	});
-}
+// Longer each time: sessions that are idle end within a millisecond or two.
+class Naps {
+public:
+	void take()
+	{
+		nap(milliseconds_);
+		milliseconds_ = Min(milliseconds_ * 2, 20);
+	}
+
+private:
+	long milliseconds_ = 1;
+};
 
 } // namespace
 
@@ -83,8 +86,9 @@ std::string settle_sessions(const Request &request, Oid database, const std::str
 	const TimestampTz deadline = GetCurrentTimestamp() + (int64) request.deadline_ms * 1000;
 	if (request.sessions != Sessions::keep)
 		(void) those.end_idle();
+	Naps naps;
 	while (request.sessions == Sessions::terminate && those.left() > 0 && GetCurrentTimestamp() < deadline + patience) {
-		nap();
+		naps.take();
 		(void) (GetCurrentTimestamp() >= deadline ? those.end_all() : those.end_idle());
 	}
 	std::string said;
@@ -116,8 +120,9 @@ void end_sessions(Oid database)
 {
 	worker::evict(database);
 	const Those those(database, "client backend,walsender");
+	Naps naps;
 	for (TimestampTz until = GetCurrentTimestamp() + patience; those.end_all() > 0 && GetCurrentTimestamp() < until;)
-		nap();
+		naps.take();
 }
 
 } // namespace pgbraid::branch

@@ -1,52 +1,39 @@
 // Which database has the family's name: changed in one transaction, in which nothing is copied or dropped.
-#include "branch/copy.h"
-#include "branch/family.h"
 #include "branch/sessions.h"
+#include "branch/trash.h"
 #include "branch/verbs.h"
-#include "catalog/databases.h"
 #include "worker/pause.h"
 
-extern "C" {
-#include "access/xact.h"
-#include "miscadmin.h"
-}
-
-#include <algorithm>
 #include <optional>
 
 namespace pgbraid::branch {
 
 namespace {
 
-// In the order of their oids, as everybody locks them.
-void lock_both(Oid one, Oid other)
-{
-	catalog::lock_database(std::min(one, other));
-	if (one != other)
-		catalog::lock_database(std::max(one, other));
-}
-
-struct Left {
+// A database that has lost its name. Nobody: the branch was checked out already, or none was.
+struct Displaced {
 	Oid database = InvalidOid;
 	std::string branch;
 };
 
-// The transaction of a checkout. Nobody left: it was checked out already, or nothing was before.
-Left switch_to(const Request &request, Oid &database, bool &is_there)
+struct Switch {
+	Oid database;
+	Displaced displaced;
+};
+
+// The transaction of a checkout. Nothing, if there is no such branch yet, and the request says that it is to be made.
+std::optional<Switch> switch_to(const Request &request)
 {
 	Family family = lock_family(request);
 	if (request.creates && family.find(Kind::branch, request.name) == nullptr)
-		return {};
+		return std::nullopt;
 	const Member &target = require(family, Kind::branch, request.name);
 	refuse_unfinished(target);
 	refuse_stranger(request, target);
-	is_there = true;
-	database = target.oid;
 	const Member *old = family.checked_out();
 	if (old == &target)
-		return {};
-	catalog::hold_connections(family.name);
-	lock_both(target.oid, old ? old->oid : target.oid);
+		return Switch{target.oid, {}};
+	catalog::hold_connections(family.name); // before the locks on databases, as who connects takes them
 	if (old) {
 		refuse_stranger(request, *old);
 		refuse_replication(request, *old, "go on with the branch that is left");
@@ -55,16 +42,15 @@ Left switch_to(const Request &request, Oid &database, bool &is_there)
 	catalog::rename_database(target.oid, family.name);
 	catalog::label(target.oid, Patch().now("switched").json());
 	log(request, target.oid, "checkout", old ? "from " + old->name : "");
-	pg::call([] { ForceSyncCommit(); });
 	reach("switching");
-	return old ? Left{old->oid, old->name} : Left{};
+	return Switch{target.oid, old ? Displaced{old->oid, old->name} : Displaced{}};
 }
 
-Outcome settled(const Request &request, Oid database, const Left &left)
+Outcome settled(const Request &request, Oid database, const Displaced &displaced)
 {
 	Outcome outcome{.database = database};
-	if (OidIsValid(left.database))
-		outcome.notice = settle_sessions(request, left.database, left.branch);
+	if (OidIsValid(displaced.database))
+		outcome.notice = settle_sessions(request, displaced.database, displaced.branch);
 	return outcome;
 }
 
@@ -80,60 +66,56 @@ std::optional<Oid> find_spare(const Request &request)
 	return found;
 }
 
-// The transaction of a reset: the spare becomes the branch, and what it was goes to the trash.
-Left hand_out(const Request &request, Oid spare)
+// Of the spare that takes the place of a branch.
+std::string label_of_heir(const Request &request, const Member &old)
+{
+	return Patch()
+		.kind("kind", Kind::branch)
+		.text("name", old.name)
+		.text("parent", request.name)
+		.kind("parent_kind", Kind::snapshot)
+		.text("description", old.description)
+		.now("switched")
+		.remove("parent_oid")
+		.flag("first", old.is_first)
+		.json();
+}
+
+// The transaction of a reset: the spare becomes the branch, and what it was goes to the trash. Nothing, if somebody
+// else was faster and has the spare.
+std::optional<Displaced> hand_out(const Request &request, Oid spare)
 {
 	Family family = lock_family(request);
 	const Member &old = self_of(family, request);
 	const Member *fresh = family.find(spare);
 	if (fresh == nullptr || fresh->kind != Kind::spare)
-		throw pg::Failure({.sqlstate = "40001", .message = "somebody else took the spare", .hint = "Try again."});
+		return std::nullopt;
 	if (old.kind != Kind::branch)
 		throw pg::Failure({.sqlstate = "55000",
 						   .message = "database \"" + old.database + "\" is no branch",
 						   .hint = "Reset the branch itself: pgbranch_reset(snapshot, database)."});
-	refuse_stranger(request, old);
-	refuse_protected(old);
-	refuse_subscriptions(old);
-	refuse_replication(request, old, "be thrown away with it");
-	catalog::hold_connections(old.database);
-	lock_both(old.oid, spare);
-	catalog::rename_database(old.oid, resting_name(family, Kind::trash, old.name));
+	refuse_throwing_away(request, old);
+	throw_away(family, old, "reset");
 	catalog::rename_database(spare, old.database);
-	catalog::open_database(old.oid, false);
-	catalog::open_database(spare, true);
-	Patch taken, trashed;
-	taken.text("kind", "branch")
-		.text("name", old.name)
-		.text("parent", request.name)
-		.text("parent_kind", "snapshot")
-		.text("description", old.description);
-	taken.now("switched").raw("parent_oid", "null").raw("first", old.is_first ? "true" : "null");
-	catalog::label(spare, taken.json());
-	Patch how;
-	how.text("by", "reset").text("was", "branch").now("at");
-	trashed.text("kind", "trash").raw("trashed", how.json());
-	catalog::label(old.oid, trashed.json());
+	catalog::set_access(spare, Access::open);
+	catalog::label(spare, label_of_heir(request, old));
 	log(request, spare, "reset", "to " + std::string(request.name));
-	pg::call([] { ForceSyncCommit(); });
 	reach("switching");
-	return {old.oid, old.name};
+	return Displaced{old.oid, old.name};
 }
 
 } // namespace
 
 Outcome checkout(const Request &request)
 {
-	show(Phase::switching);
 	for (;;) {
-		Oid database = InvalidOid;
-		bool is_there = false;
-		Left left;
-		switch_names("switching branches", [&] { left = switch_to(request, database, is_there); });
-		if (is_there)
+		show(Phase::switching);
+		std::optional<Switch> made;
+		switch_names("switching branches", [&] { made = switch_to(request); });
+		if (made) {
 			reach("switched");
-		if (is_there)
-			return settled(request, database, left);
+			return settled(request, made->database, made->displaced);
+		}
 		Request creation = request;
 		creation.switches = false;
 		(void) create(creation);
@@ -142,14 +124,17 @@ Outcome checkout(const Request &request)
 
 Outcome reset(const Request &request)
 {
-	auto spare = find_spare(request);
-	Oid fresh = spare ? *spare : make_spare(request).database;
-	show(Phase::switching);
-	Left left;
-	switch_names("resetting a branch", [&] { left = hand_out(request, fresh); });
+	Oid fresh = InvalidOid;
+	std::optional<Displaced> displaced;
+	while (!displaced) {
+		auto spare = find_spare(request);
+		fresh = spare ? *spare : make_spare(request).database;
+		show(Phase::switching);
+		switch_names("resetting a branch", [&] { displaced = hand_out(request, fresh); });
+	}
 	reach("switched");
-	worker::evict(left.database);
-	return settled(request, fresh, left);
+	worker::evict(displaced->database);
+	return settled(request, fresh, *displaced);
 }
 
 } // namespace pgbraid::branch

@@ -1,13 +1,9 @@
 // What is dropped is renamed away at once, and removed in the background after pgbraid.branch_trash_age; until then it
 // can be had back.
-#include "branch/family.h"
+#include "branch/trash.h"
+
 #include "branch/sessions.h"
 #include "branch/verbs.h"
-#include "catalog/databases.h"
-
-extern "C" {
-#include "access/xact.h"
-}
 
 #include <algorithm>
 
@@ -30,30 +26,15 @@ void refuse_dependents(const Request &request, const Family &family, const Membe
 void refuse_drop(const Request &request, const Family &family, const Member &member)
 {
 	refuse_unfinished(member);
-	refuse_stranger(request, member);
-	refuse_protected(member);
-	refuse_subscriptions(member);
+	refuse_throwing_away(request, member);
 	if (member.is_checked_out && !request.is_forced)
 		throw pg::Failure({.sqlstate = "55006",
 						   .message = "branch \"" + member.name + "\" is checked out",
 						   .hint = "Check out another one first, or repeat with force."});
 	refuse_dependents(request, family, member);
-	refuse_replication(request, member, "lose its place");
 	refuse_sessions(request, member.oid, member.name);
 }
 
-void throw_away(const Family &family, const Member &member, const char *by)
-{
-	catalog::hold_connections(member.database);
-	catalog::rename_database(member.oid, resting_name(family, Kind::trash, member.name));
-	catalog::open_database(member.oid, false);
-	Patch how, patch;
-	how.text("by", by).text("was", std::string(core::branch::name_of(member.kind))).now("at");
-	patch.text("kind", "trash").raw("trashed", how.json());
-	catalog::label(member.oid, patch.json());
-}
-
-// The latest first.
 const Member *latest_trash(const Family &family, const Request &request)
 {
 	const Member *found = nullptr;
@@ -73,16 +54,18 @@ std::string make_room(const Request &request, const Family &family, const Member
 		return resting_name(family, member.was, member.name);
 	if (member.trashed_by != "reset")
 		refuse_duplicate(family, member.was, member.name);
-	refuse_stranger(request, *present);
-	refuse_protected(*present);
-	refuse_subscriptions(*present);
-	refuse_replication(request, *present, "be thrown away with it");
+	refuse_throwing_away(request, *present);
 	std::string name = present->database;
 	throw_away(family, *present, "reset");
 	return name;
 }
 
-Oid restore(const Request &request, Oid &displaced, std::string &notice)
+struct Restored {
+	Outcome outcome;
+	Oid displaced = InvalidOid; // what had its place
+};
+
+Restored restore(const Request &request)
 {
 	Family family = lock_family(request);
 	const Member *member = latest_trash(family, request);
@@ -91,25 +74,39 @@ Oid restore(const Request &request, Oid &displaced, std::string &notice)
 						   .message = "there is nothing to undo",
 						   .hint = "What was dropped or reset longer ago than pgbraid.branch_trash_age is gone."});
 	refuse_stranger(request, *member);
-	if (const Member *present = family.find(member->was, member->name))
-		displaced = present->oid;
+	const Member *present = family.find(member->was, member->name);
 	std::string name = make_room(request, family, *member);
 	catalog::hold_connections(name);
 	catalog::rename_database(member->oid, name);
-	if (member->was == Kind::branch)
-		catalog::open_database(member->oid, true);
-	else
-		catalog::seal_database(member->oid);
-	catalog::label(member->oid,
-				   Patch().text("kind", std::string(core::branch::name_of(member->was))).raw("trashed", "null").json());
+	catalog::set_access(member->oid, member->was == Kind::branch ? Access::open : Access::sealed);
+	catalog::label(member->oid, Patch().kind("kind", member->was).remove("trashed").json());
 	log(request, member->oid, "undo", member->trashed_by);
-	notice = "undone: " + member->trashed_by + " of " + std::string(core::branch::name_of(member->was)) + " \"" +
-			 member->name + "\"";
-	pg::call([] { ForceSyncCommit(); });
-	return member->oid;
+	return {.outcome = {.database = member->oid,
+						.notice = "undone: " + member->trashed_by + " of " +
+								  std::string(core::branch::name_of(member->was)) + " \"" + member->name + "\""},
+			.displaced = present ? present->oid : InvalidOid};
 }
 
 } // namespace
+
+void refuse_throwing_away(const Request &request, const Member &member)
+{
+	refuse_stranger(request, member);
+	refuse_protected(member);
+	refuse_subscriptions(member);
+	refuse_replication(request, member, "be thrown away with it");
+}
+
+void throw_away(const Family &family, const Member &member, const char *by)
+{
+	catalog::hold_connections(member.database);
+	catalog::rename_database(member.oid, resting_name(family, Kind::trash, member.name));
+	catalog::set_access(member.oid, Access::closed);
+	Patch how, patch;
+	how.text("by", by).kind("was", member.kind).now("at");
+	patch.kind("kind", Kind::trash).object("trashed", how);
+	catalog::label(member.oid, patch.json());
+}
 
 Outcome drop(const Request &request)
 {
@@ -122,7 +119,6 @@ Outcome drop(const Request &request)
 		throw_away(family, member, "drop");
 		log(request, member.oid, "drop", "");
 		dropped = member.oid;
-		pg::call([] { ForceSyncCommit(); });
 		reach("switching");
 	});
 	reach("switched");
@@ -133,12 +129,11 @@ Outcome drop(const Request &request)
 Outcome undo(const Request &request)
 {
 	show(Phase::switching);
-	Outcome outcome;
-	Oid displaced = InvalidOid;
-	switch_names("undoing", [&] { outcome.database = restore(request, displaced, outcome.notice); });
-	if (OidIsValid(displaced))
-		end_sessions(displaced);
-	return outcome;
+	Restored restored;
+	switch_names("undoing", [&] { restored = restore(request); });
+	if (OidIsValid(restored.displaced))
+		end_sessions(restored.displaced);
+	return restored.outcome;
 }
 
 } // namespace pgbraid::branch

@@ -236,13 +236,6 @@ void log_operation(Oid database, Oid role, std::string_view operation, std::stri
 	change_label(database, add_to_log, {oid(database), oid(role), text(operation), text(detail)});
 }
 
-std::string to_json(std::string_view plain)
-{
-	std::string json;
-	each("SELECT to_json($1)::text", {text(plain)}, [&](const Row &row) { json = row.text(1); });
-	return json;
-}
-
 void hold_connections(const std::string &database)
 {
 	take(Lock::connections, database, AccessExclusiveLock);

@@ -12,7 +12,6 @@ extern "C" {
 #include "datatype/timestamp.h"
 }
 
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,7 +41,7 @@ struct Family {
 	std::string name;
 	std::vector<Member> members; // in the order of their oids
 
-	const Member *find(Kind kind, std::string_view wanted) const noexcept; // that is complete, or being made
+	const Member *find(Kind kind, std::string_view wanted) const noexcept;
 	const Member *find(Oid database) const noexcept;
 	const Member *checked_out() const noexcept;
 	std::vector<const Member *> made_from(const Member &source) const;
@@ -57,8 +56,6 @@ void label(Oid database, const std::string &patch);
 
 // The entry of an operation in the log of the database; `detail` may be empty. `role`: whose operation it is.
 void log_operation(Oid database, Oid role, std::string_view operation, std::string_view detail);
-
-std::string to_json(std::string_view text); // as a JSON string
 
 // Waits until no other connection to a database of this name is being made, and keeps new ones waiting until the
 // transaction ends: their database is looked up by its name before it is locked.

@@ -1,6 +1,7 @@
 #include "catalog/databases.h"
 
 #include "pg/compat.h"
+#include "pg/spi.h"
 
 extern "C" {
 #include "access/genam.h"
@@ -12,7 +13,7 @@ extern "C" {
 #include "catalog/indexing.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_db_role_setting.h"
-#include "catalog/pg_shdescription.h"
+#include "catalog/pg_tablespace.h"
 #include "commands/comment.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -73,21 +74,29 @@ void update_row(Relation table, Oid database, Change &change)
 	CommandCounterIncrement();
 }
 
-bool has_files(Oid database, Oid tablespace)
+// In any tablespace: what a crash has left there, say.
+bool has_files(Oid database)
 {
-	char *path = GetDatabasePath(database, tablespace);
-	struct stat status;
-	bool found = stat(path, &status) == 0;
-	pfree(path);
+	bool found = false;
+	Relation table = table_open(TableSpaceRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, nullptr, 0, nullptr);
+	while (HeapTuple row = systable_getnext(scan)) {
+		Oid tablespace = reinterpret_cast<Form_pg_tablespace>(GETSTRUCT(row))->oid;
+		struct stat status;
+		if (tablespace != GLOBALTABLESPACE_OID && stat(GetDatabasePath(database, tablespace), &status) == 0)
+			found = true;
+	}
+	systable_endscan(scan);
+	table_close(table, AccessShareLock);
 	return found;
 }
 
-Oid new_oid(Relation table, Oid tablespace)
+Oid new_oid(Relation table)
 {
 	Oid oid;
 	do
 		oid = GetNewOidWithIndex(table, DatabaseOidIndexId, Anum_pg_database_oid);
-	while (has_files(oid, tablespace));
+	while (has_files(oid));
 	return oid;
 }
 
@@ -122,35 +131,11 @@ void copy_settings(Oid source, Oid copy)
 
 void copy_comment(Oid source, Oid copy)
 {
-	Relation table = table_open(SharedDescriptionRelationId, AccessShareLock);
-	ScanKeyData keys[2];
-	ScanKeyInit(&keys[0], Anum_pg_shdescription_objoid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(source));
-	ScanKeyInit(&keys[1], Anum_pg_shdescription_classoid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(DatabaseRelationId));
-	SysScanDesc scan = systable_beginscan(table, SharedDescriptionObjIndexId, true, nullptr, 2, keys);
-	char *comment = nullptr;
-	if (HeapTuple row = systable_getnext(scan)) {
-		bool is_null;
-		Datum found = heap_getattr(row, Anum_pg_shdescription_description, RelationGetDescr(table), &is_null);
-		comment = is_null ? nullptr : TextDatumGetCString(found);
-	}
-	systable_endscan(scan);
-	table_close(table, AccessShareLock);
-	if (comment)
-		CreateSharedComments(copy, DatabaseRelationId, comment);
-}
-
-void set_access(Oid database, bool is_open, bool is_template)
-{
-	lock_database(database);
-	pg::call([&] {
-		Relation table = table_open(DatabaseRelationId, RowExclusiveLock);
-		Change change(table);
-		change.set(Anum_pg_database_datallowconn, BoolGetDatum(is_open));
-		change.set(Anum_pg_database_datistemplate, BoolGetDatum(is_template));
-		update_row(table, database, change);
-		table_close(table, NoLock);
-	});
+	std::string comment;
+	pg::spi::each("SELECT pg_catalog.shobj_description($1, 'pg_database')", {pg::spi::oid(source)},
+				  [&](const pg::spi::Row &row) { comment = row.text(1); });
+	if (!comment.empty())
+		pg::call([&] { CreateSharedComments(copy, DatabaseRelationId, comment.c_str()); });
 }
 
 } // namespace
@@ -162,7 +147,7 @@ Oid insert_database(Oid source, const std::string &name)
 		HeapTuple row = read_row(source);
 		NameData as_name;
 		namestrcpy(&as_name, name.c_str());
-		Oid copy = new_oid(table, form(row)->dattablespace);
+		Oid copy = new_oid(table);
 		Change change(table);
 		change.set(Anum_pg_database_oid, ObjectIdGetDatum(copy));
 		change.set(Anum_pg_database_datname, NameGetDatum(&as_name));
@@ -202,11 +187,11 @@ void complete_database(Oid copy, Oid source, bool sealed)
 		note_privileges(copy, as_source, table);
 		copyTemplateDependencies(source, copy);
 		copy_settings(source, copy);
-		copy_comment(source, copy);
 		table_close(table, NoLock);
 		CommandCounterIncrement();
 		ForceSyncCommit();
 	});
+	copy_comment(source, copy);
 }
 
 void rename_database(Oid database, const std::string &name)
@@ -223,14 +208,17 @@ void rename_database(Oid database, const std::string &name)
 	});
 }
 
-void open_database(Oid database, bool open)
+void set_access(Oid database, Access access)
 {
-	set_access(database, open, false);
-}
-
-void seal_database(Oid database)
-{
-	set_access(database, false, true);
+	lock_database(database);
+	pg::call([&] {
+		Relation table = table_open(DatabaseRelationId, RowExclusiveLock);
+		Change change(table);
+		change.set(Anum_pg_database_datallowconn, BoolGetDatum(access == Access::open));
+		change.set(Anum_pg_database_datistemplate, BoolGetDatum(access == Access::sealed));
+		update_row(table, database, change);
+		table_close(table, NoLock);
+	});
 }
 
 void hold_database(Oid database)

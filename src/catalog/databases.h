@@ -16,11 +16,15 @@ Oid insert_database(Oid source, const std::string &name);
 // `sealed`, else open.
 void complete_database(Oid copy, Oid source, bool sealed);
 
-// Its sessions stay. Locks both names' database against who connects.
+// Its sessions stay. With lock_database().
 void rename_database(Oid database, const std::string &name);
 
-void open_database(Oid database, bool open); // ALLOW_CONNECTIONS, and IS_TEMPLATE false
-void seal_database(Oid database);			 // a template that nobody connects to
+enum class Access {
+	open,
+	closed, // ALLOW_CONNECTIONS false
+	sealed, // and IS_TEMPLATE true
+};
+void set_access(Oid database, Access access);
 
 // AccessShareLock on the database, which must be there: nobody drops it. Until the transaction ends.
 void hold_database(Oid database);

@@ -2,6 +2,7 @@
 // and those have no place in the backend of a user; what it finds comes back through a shared message queue.
 #include "nats/signals.h"
 #include "nats/stream.h"
+#include "pg/background.h"
 #include "pg/boundary.h"
 #include "pg/transaction.h"
 #include "pg/wait.h"
@@ -122,17 +123,9 @@ void run(const Request *request, shm_mq_handle *queue)
 
 BackgroundWorkerHandle *start_worker(dsm_segment *segment)
 {
-	BackgroundWorker worker;
-	MemSet(&worker, 0, sizeof worker);
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_ConsistentState;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "pgbraid", sizeof worker.bgw_library_name);
-	strlcpy(worker.bgw_function_name, "pgbraid_check_main", sizeof worker.bgw_function_name);
-	strlcpy(worker.bgw_name, "pgbraid check", sizeof worker.bgw_name);
-	strlcpy(worker.bgw_type, "pgbraid check", sizeof worker.bgw_type);
+	BackgroundWorker worker = pg::background_worker("pgbraid_check_main", "pgbraid check", "pgbraid check");
+	worker.bgw_start_time = BgWorkerStart_ConsistentState; // a standby's server can be checked, too
 	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
-	worker.bgw_notify_pid = MyProcPid;
 	BackgroundWorkerHandle *handle;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("no background worker slot is free"),

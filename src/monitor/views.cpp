@@ -1,42 +1,13 @@
 // The function behind the stat_* views: one row per entry of the registry.
+#include "pg/rows.h"
 #include "worker/registry.h"
-
-extern "C" {
-#include "funcapi.h"
-#include "utils/builtins.h"
-#include "utils/pg_lsn.h"
-#include "utils/timestamp.h"
-#include "utils/tuplestore.h"
-}
 
 namespace pgbraid::monitor {
 
 namespace {
 
+using pg::RowWriter;
 using worker::Entry;
-
-class RowWriter {
-public:
-	void add(Datum value, bool is_null = false)
-	{
-		values_[count_] = value;
-		nulls_[count_++] = is_null;
-	}
-	void text(const char *value) { add(value[0] ? CStringGetTextDatum(value) : (Datum) 0, value[0] == '\0'); }
-	void time(TimestampTz value) { add(TimestampTzGetDatum(value), value == 0); }
-	void lsn(XLogRecPtr value) { add(LSNGetDatum(value), value == 0); }
-	void number(int64 value) { add(Int64GetDatum(value)); }
-	void store(const ReturnSetInfo *result)
-	{
-		tuplestore_putvalues(result->setResult, result->setDesc, values_, nulls_);
-	}
-
-private:
-	static constexpr int most = 32;
-	Datum values_[most];
-	bool nulls_[most];
-	int count_ = 0;
-};
 
 // A copy, so that nothing is allocated while the lock is held.
 bool copy_entry(int index, Entry &copy)

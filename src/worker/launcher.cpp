@@ -1,5 +1,6 @@
 #include "worker/launcher.h"
 
+#include "pg/background.h"
 #include "pg/boundary.h"
 #include "pg/compat.h"
 #include "pg/wait.h"
@@ -232,16 +233,10 @@ void run()
 
 void register_launcher()
 {
-	BackgroundWorker worker;
-	MemSet(&worker, 0, sizeof worker);
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	BackgroundWorker worker = pg::background_worker("pgbraid_launcher_main", "pgbraid launcher", "pgbraid launcher");
 	// Nothing of ours runs on a standby, and everything does after its promotion.
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = 1;
-	strlcpy(worker.bgw_library_name, "pgbraid", sizeof worker.bgw_library_name);
-	strlcpy(worker.bgw_function_name, "pgbraid_launcher_main", sizeof worker.bgw_function_name);
-	strlcpy(worker.bgw_name, "pgbraid launcher", sizeof worker.bgw_name);
-	strlcpy(worker.bgw_type, "pgbraid launcher", sizeof worker.bgw_type);
+	worker.bgw_notify_pid = 0;
 	RegisterBackgroundWorker(&worker);
 }
 

@@ -1,4 +1,5 @@
 #include "worker/process.h"
+#include "pg/background.h"
 
 #include "core/base/backoff.h"
 #include "pg/boundary.h"
@@ -118,18 +119,12 @@ const char *main_function(Kind kind)
 
 BackgroundWorker describe(const Entry &entry)
 {
-	BackgroundWorker worker;
-	MemSet(&worker, 0, sizeof worker);
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "pgbraid", sizeof worker.bgw_library_name);
-	strlcpy(worker.bgw_function_name, main_function(entry.kind), sizeof worker.bgw_function_name);
-	snprintf(worker.bgw_name, sizeof worker.bgw_name, "pgbraid %s %s", name_of(entry.kind), NameStr(entry.name));
-	snprintf(worker.bgw_type, sizeof worker.bgw_type, "pgbraid %s", name_of(entry.kind));
+	char type[BGW_MAXLEN], name[BGW_MAXLEN];
+	snprintf(type, sizeof type, "pgbraid %s", name_of(entry.kind));
+	snprintf(name, sizeof name, "pgbraid %s %s", name_of(entry.kind), NameStr(entry.name));
+	BackgroundWorker worker = pg::background_worker(main_function(entry.kind), type, name);
 	worker.bgw_main_arg = Int32GetDatum((int32) (&entry - entries()));
 	memcpy(worker.bgw_extra, &entry.generation, sizeof entry.generation);
-	worker.bgw_notify_pid = MyProcPid;
 	return worker;
 }
 

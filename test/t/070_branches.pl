@@ -162,6 +162,16 @@ $braid->sql('ALTER ROLE keeper NOCREATEDB');
 refuses(q{SET ROLE keeper; SELECT pgbranch_create('more')}, 42501, 'CREATEDB', 'with the right to create databases');
 refuses(q{SET ROLE keeper; SECURITY LABEL FOR pgbraid ON DATABASE shop IS '{}'}, 42501, 'pgbranch_', 'labels are not made by hand');
 $braid->sql(q{ALTER ROLE keeper CREATEDB});
+is(shop(q{SET ROLE guest; SELECT count(*) > 0 FROM pgbranch_list()}), 't', 'who may connect may look');
+shop(q{CREATE ROLE stranger; REVOKE CONNECT ON DATABASE shop FROM PUBLIC; GRANT EXECUTE ON FUNCTION pgbranch_list, pgbranch_log, pgbranch_status, pgbranch_prune TO stranger});
+for my $look (qw(pgbranch_list() pgbranch_log() pgbranch_status() pgbranch_prune()))
+{
+	refuses("SET ROLE stranger; SELECT * FROM $look", 42501, 'connect', "nobody else: $look");
+}
+shop('CREATE ROLE watcher ROLE CURRENT_USER; GRANT pg_monitor TO watcher');
+is(shop(q{SET ROLE watcher; SELECT (SELECT count(*) > 0 FROM pgbranch_list()), (SELECT count(*) > 0 FROM pgbranch_log()), (SELECT branches > 0 FROM pgbranch_status())}),
+	't|t|t', 'but pg_monitor');
+shop('GRANT CONNECT ON DATABASE shop TO PUBLIC');
 
 # When not.
 refuses(q{BEGIN; INSERT INTO items VALUES (-1); SELECT pgbranch_snapshot('n')}, 25001, 'COMMIT', 'not in a transaction that has written');

@@ -290,6 +290,21 @@ $braid->sql(q{SELECT pg_drop_replication_slot('mine')});
 	shop(q{SELECT pgbranch_checkout('main')});
 }
 
+# Two that want the same spare.
+{
+	shop(q{SELECT pgbranch_spares('numbered', 1)});
+	$braid->until_sql(q{SELECT spares FROM pgbranch_list('shop') WHERE name = 'numbered'}, '1', 'there is one spare');
+	hold_at('switching');
+	my $faster = in_background(q{SELECT pgbranch_reset('numbered', 'shop')}, 'postgres');
+	until_phase('held');
+	my $other = in_background(q{SELECT pgbranch_reset('numbered', 'shop@of-lo')}, 'postgres');
+	$braid->until_sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND objsubid = 20550 AND NOT granted}, '1', 'another reset wants it, too');
+	hold_at('');
+	is(ended($faster) . ended($other), '', 'both are done');
+	isnt(${ $faster->{out} }, ${ $other->{out} }, 'with two copies');
+	shop(q{SELECT pgbranch_spares('numbered', 0)});
+}
+
 # A session that gives up, times out, or goes away.
 {
 	hold_at('half');

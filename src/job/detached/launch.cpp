@@ -1,6 +1,7 @@
 #include "job/detached/launch.h"
 
 #include "job/detached/request.h"
+#include "pg/background.h"
 #include "pg/encoding.h"
 #include "pg/wait.h"
 
@@ -104,17 +105,10 @@ dsm_segment *make_request(const ClaimedRun &run)
 
 bool start_process(dsm_segment *segment, const ClaimedRun &run)
 {
-	BackgroundWorker worker;
-	MemSet(&worker, 0, sizeof worker);
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "pgbraid", sizeof worker.bgw_library_name);
-	strlcpy(worker.bgw_function_name, "pgbraid_detached_main", sizeof worker.bgw_function_name);
-	snprintf(worker.bgw_name, sizeof worker.bgw_name, "pgbraid run " INT64_FORMAT, run.id);
-	strlcpy(worker.bgw_type, "pgbraid run", sizeof worker.bgw_type);
+	char name[BGW_MAXLEN];
+	snprintf(name, sizeof name, "pgbraid run " INT64_FORMAT, run.id);
+	BackgroundWorker worker = pg::background_worker("pgbraid_detached_main", "pgbraid run", name);
 	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
-	worker.bgw_notify_pid = MyProcPid;
 	return pg::call([&] { return RegisterDynamicBackgroundWorker(&worker, &current); });
 }
 
