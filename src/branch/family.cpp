@@ -5,6 +5,7 @@
 
 extern "C" {
 #include "commands/dbcommands.h"
+#include "miscadmin.h"
 #include "utils/timestamp.h"
 }
 
@@ -20,6 +21,13 @@ std::string quoted(Kind kind, const std::string &name)
 bool exists(const std::string &database)
 {
 	return OidIsValid(pg::call([&] { return get_database_oid(database.c_str(), true); }));
+}
+
+// One that has been dropped meanwhile has none.
+std::string role_name(Oid role)
+{
+	const char *name = pg::call([&] { return GetUserNameFromId(role, true); });
+	return name ? name : "";
 }
 
 } // namespace
@@ -199,7 +207,11 @@ std::string resting_name(const Family &family, Kind kind, const std::string &nam
 
 void log(const Request &request, Oid database, const char *operation, const std::string &detail)
 {
-	catalog::log_operation(database, request.role, operation, detail);
+	Patch entry;
+	entry.now("at").text("role", role_name(request.role)).text("operation", operation);
+	if (!detail.empty())
+		entry.text("detail", detail);
+	catalog::log_operation(database, entry.json());
 }
 
 } // namespace pgbraid::branch

@@ -3,6 +3,7 @@
 #include "branch/gate.h"
 #include "core/branch/name.h"
 #include "pg/compat.h"
+#include "pg/json.h"
 
 extern "C" {
 #include "access/xact.h"
@@ -12,64 +13,43 @@ extern "C" {
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/numeric.h"
 #include "utils/syscache.h"
 }
+
+#include <algorithm>
 
 namespace pgbraid::branch {
 
 namespace {
 
 // The members of the request, which our own SQL has made.
-class Given {
+class Given : public pg::JsonObject {
 public:
-	explicit Given(Jsonb *json) : json_(json) {}
+	explicit Given(const Jsonb *json) : JsonObject(&json->root) {}
 
 	template <size_t N>
-	void text(const char *key, char (&into)[N]) const
+	void copy(const char *key, char (&into)[N]) const
 	{
-		into[0] = '\0';
-		JsonbValue found;
-		if (!find(key, found) || found.type != jbvString)
-			return;
-		if ((size_t) found.val.string.len >= N)
+		std::string given = text(key);
+		if (given.size() >= N)
 			throw pg::Failure({.sqlstate = "22001",
 							   .message = std::string(key) + " is longer than " + std::to_string(N - 1) + " bytes"});
-		memcpy(into, found.val.string.val, found.val.string.len);
-		into[found.val.string.len] = '\0';
+		strlcpy(into, given.c_str(), N);
 	}
-	bool boolean(const char *key) const
-	{
-		JsonbValue found;
-		return find(key, found) && found.type == jbvBool && found.val.boolean;
-	}
-	int integer(const char *key) const
-	{
-		JsonbValue found;
-		if (!find(key, found) || found.type != jbvNumeric)
-			return 0;
-		return pg::call(
-			[&] { return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(found.val.numeric))); });
-	}
+	int number(const char *key) const { return (int) std::clamp<int64>(integer(key), PG_INT32_MIN, PG_INT32_MAX); }
 	template <typename Choice, size_t N>
 	Choice choice(const char *key, const char *const (&names)[N]) const
 	{
-		char given[32];
-		text(key, given);
+		std::string given = text(key);
 		for (size_t i = 0; i < N; i++)
-			if (strcmp(given, names[i]) == 0)
+			if (given == names[i])
 				return static_cast<Choice>(i);
-		return given[0] == '\0' ? Choice{} : refuse<Choice>(key, given, names);
+		return given.empty() ? Choice{} : refuse<Choice>(key, given, names);
 	}
 
 private:
-	bool find(const char *key, JsonbValue &found) const
-	{
-		return pg::call(
-			[&] { return getKeyJsonValueFromContainer(&json_->root, key, (int) strlen(key), &found) != nullptr; });
-	}
 	template <typename Choice, size_t N>
-	[[noreturn]] static Choice refuse(const char *key, const char *given, const char *const (&names)[N])
+	[[noreturn]] static Choice refuse(const char *key, const std::string &given, const char *const (&names)[N])
 	{
 		std::string known;
 		for (const char *name : names)
@@ -79,8 +59,6 @@ private:
 						   .message = std::string("invalid value for ") + key + ": \"" + given + "\"",
 						   .hint = "It is one of " + known + "."});
 	}
-
-	Jsonb *json_;
 };
 
 constexpr const char *sessions[] = {"terminate", "terminate_idle", "keep"};
@@ -177,19 +155,19 @@ Request request_from(FunctionCallInfo fcinfo)
 	request.database = PG_GETARG_OID(1);
 	request.connect = PG_GETARG_OID(2);
 	request.role = GetOuterUserId();
-	given.text("name", request.name);
-	given.text("new_name", request.new_name);
-	given.text("description", request.description);
+	given.copy("name", request.name);
+	given.copy("new_name", request.new_name);
+	given.copy("description", request.description);
 	request.kind = given.choice<Wanted>("kind", kinds);
-	request.spares = given.integer("spares");
+	request.spares = given.number("spares");
 	request.is_forced = given.boolean("force");
 	request.switches = given.boolean("switch");
 	request.creates = given.boolean("create");
 	request.mode = given.choice<Mode>("mode", modes);
 	request.sessions = given.choice<Sessions>("sessions", sessions);
-	request.timeout_ms = given.integer("timeout");
-	request.gate_timeout_ms = given.integer("gate_timeout");
-	request.deadline_ms = given.integer("deadline");
+	request.timeout_ms = given.number("timeout");
+	request.gate_timeout_ms = given.number("gate_timeout");
+	request.deadline_ms = given.number("deadline");
 	return request;
 }
 

@@ -1,8 +1,13 @@
 #include "catalog/branches.h"
 
+#include "pg/compat.h"
+#include "pg/json.h"
 #include "pg/spi.h"
 
 extern "C" {
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_database.h"
@@ -10,18 +15,22 @@ extern "C" {
 #include "common/hashfn.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
-#include "utils/acl.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
 }
 
 #include <algorithm>
+#include <optional>
 
 namespace pgbraid::catalog {
 
 namespace {
 
 using namespace pg::spi;
+
+constexpr char provider[] = "pgbraid";
+constexpr int longest_log = 100; // entries
 
 // Locks of ours on a name or a family, beside those that PostgreSQL takes on databases (whose objsubid is 0).
 enum class Lock : uint16 { connections = 0x5042, family = 0x5046, label = 0x504c };
@@ -45,33 +54,6 @@ void take(Lock lock, std::string_view name, LOCKMODE mode)
 	"  FROM pg_catalog.pg_database d "                                                                                 \
 	"  LEFT JOIN pg_catalog.pg_shseclabel l ON l.objoid = d.oid AND l.classoid = 'pg_catalog.pg_database'::regclass "  \
 	"       AND l.provider = 'pgbraid'"
-
-constexpr char select_family_name[] = "SELECT coalesce(label->>'family', datname) FROM (" LABELLED ") d WHERE oid = $1";
-
-constexpr char select_members[] =
-	"SELECT oid, datname, coalesce(label->>'name', 'main'), coalesce(label->>'kind', 'branch'), label->>'parent', "
-	"       coalesce((label->>'protected')::boolean, false), label->>'state' = 'copying' AND datconnlimit = -2, "
-	"       datname = $1, label IS NOT NULL, label->>'description', coalesce((label->>'spares')::integer, 0), "
-	"       label->'trashed'->>'by', coalesce(label->'trashed'->>'was', 'branch'), "
-	"       (label->'trashed'->>'at')::timestamptz, coalesce(label->>'parent_kind', 'branch'), "
-	"       coalesce((label->>'parent_oid')::oid, 0), datconnlimit = -2, "
-	"       coalesce((label->>'first')::boolean, false) "
-	"  FROM (" LABELLED ") d WHERE coalesce(label->>'family', datname) = $1 "
-	"   AND (label IS NOT NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_shseclabel s WHERE s.provider = 'pgbraid' "
-	"                                            AND s.label::jsonb->>'family' = $1)) ORDER BY oid";
-
-constexpr char merge_label[] = "SELECT jsonb_strip_nulls(coalesce(label, '{}') || $2::jsonb)::text "
-							   "  FROM (" LABELLED ") d WHERE oid = $1";
-
-// The latest hundred.
-constexpr char add_to_log[] =
-	"SELECT (coalesce(label, '{}') || jsonb_build_object('log', ("
-	"    SELECT jsonb_agg(e ORDER BY n) FROM ("
-	"        SELECT e, n FROM jsonb_array_elements(coalesce(label->'log', '[]') || "
-	"jsonb_strip_nulls(jsonb_build_object("
-	"            'at', clock_timestamp(), 'role', pg_get_userbyid($2), 'operation', $3, 'detail', nullif($4, '')))) "
-	"            WITH ORDINALITY entry(e, n) ORDER BY n DESC LIMIT 100) latest)))::text "
-	"  FROM (" LABELLED ") d WHERE oid = $1";
 
 constexpr char select_incomplete[] =
 	"SELECT oid, datname FROM (" LABELLED ") d WHERE label->>'state' = 'copying' AND datconnlimit = -2";
@@ -100,48 +82,120 @@ constexpr char select_excess_spares[] =
 
 #undef LABELLED
 
-Kind kind_of(const std::string &name)
+Kind kind_of(std::string_view name)
 {
-	for (Kind kind : {Kind::branch, Kind::snapshot, Kind::spare})
-		if (core::branch::name_of(kind) == name)
-			return kind;
-	return Kind::trash;
+	return core::branch::kind_named(name).value_or(Kind::branch);
 }
 
-Member member_from(const Row &row)
+TimestampTz moment_in(const std::string &text)
 {
-	return {.oid = row.oid(1),
-			.database = row.text(2),
-			.name = row.text(3),
-			.kind = kind_of(row.text(4)),
-			.parent = row.text(5),
-			.parent_kind = kind_of(row.text(15)),
-			.parent_oid = row.oid(16),
-			.is_first = row.boolean(18),
-			.is_protected = row.boolean(6),
-			.is_copying = !row.is_null(7) && row.boolean(7),
-			.is_checked_out = row.boolean(8),
-			.is_labelled = row.boolean(9),
-			.is_invalid = row.boolean(17),
-			.description = row.text(10),
-			.spares = row.integer(11),
-			.trashed_by = row.text(12),
-			.was = kind_of(row.text(13)),
-			.trashed_at = row.timestamp(14)};
+	if (text.empty())
+		return 0;
+	return pg::call([&] {
+		return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(text.c_str()),
+													   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	});
 }
 
-std::string family_name(Oid database)
+std::optional<std::string> read_label(Oid database)
 {
-	std::string name;
-	if (each(select_family_name, {oid(database)}, [&](const Row &row) { name = row.text(1); }) == 0)
-		throw pg::Failure({.sqlstate = "3D000", .message = "the database is gone"});
-	return name;
+	const char *label = pg::call([&] {
+		ObjectAddress address;
+		ObjectAddressSet(address, DatabaseRelationId, database);
+		return GetSecurityLabel(&address, provider);
+	});
+	return label ? std::optional<std::string>(label) : std::nullopt;
 }
 
-Family family_of(std::string name)
+// A database as a member of its family.
+struct Database {
+	Member member;
+	std::string family;
+};
+
+Database unlabelled(const FormData_pg_database &row)
+{
+	Database database{{}, NameStr(row.datname)};
+	database.member.oid = row.oid;
+	database.member.database = NameStr(row.datname);
+	database.member.name = "main";
+	database.member.is_invalid = row.datconnlimit == DATCONNLIMIT_INVALID_DB;
+	database.member.is_checked_out = true;
+	return database;
+}
+
+void describe_trash(Member &member, const pg::JsonObject &trashed)
+{
+	member.trashed_by = trashed.text("by");
+	member.was = kind_of(trashed.text("was"));
+	member.trashed_at = moment_in(trashed.text("at"));
+}
+
+void describe(Database &database, const pg::JsonObject &label)
+{
+	Member &member = database.member;
+	database.family = label.text("family");
+	member.is_labelled = true;
+	member.is_checked_out = member.database == database.family;
+	member.name = label.text("name");
+	member.kind = kind_of(label.text("kind"));
+	member.parent = label.text("parent");
+	member.parent_kind = kind_of(label.text("parent_kind"));
+	member.parent_oid = (Oid) label.integer("parent_oid");
+	member.is_first = label.boolean("first");
+	member.is_protected = label.boolean("protected");
+	member.is_copying = member.is_invalid && label.text("state") == "copying";
+	member.description = label.text("description");
+	if (auto trashed = label.object("trashed"))
+		describe_trash(member, *trashed);
+}
+
+std::vector<FormData_pg_database> read_rows()
+{
+	std::vector<FormData_pg_database> rows;
+	Relation table = pg::call([] { return table_open(DatabaseRelationId, AccessShareLock); });
+	SysScanDesc scan =
+		pg::call([&] { return systable_beginscan(table, DatabaseOidIndexId, true, nullptr, 0, nullptr); });
+	while (HeapTuple row = pg::call([&] { return systable_getnext(scan); }))
+		rows.push_back(*reinterpret_cast<Form_pg_database>(GETSTRUCT(row)));
+	pg::call([&] {
+		systable_endscan(scan);
+		table_close(table, AccessShareLock);
+	});
+	return rows;
+}
+
+std::vector<Database> read_databases()
+{
+	std::vector<Database> found;
+	for (const FormData_pg_database &row : read_rows()) {
+		Database database = unlabelled(row);
+		if (auto label = read_label(row.oid))
+			describe(database, pg::JsonObject::parse(*label));
+		found.push_back(std::move(database));
+	}
+	return found;
+}
+
+std::string family_name(const std::vector<Database> &databases, Oid oid)
+{
+	for (const Database &database : databases)
+		if (database.member.oid == oid)
+			return database.family;
+	throw pg::Failure({.sqlstate = "3D000", .message = "the database is gone"});
+}
+
+// A database without a label that has been given the family's name is none of it.
+Family family_of(const std::vector<Database> &databases, std::string name)
 {
 	Family family{std::move(name), {}};
-	each(select_members, {text(family.name)}, [&](const Row &row) { family.members.push_back(member_from(row)); });
+	auto belongs = [&](const Database &database) { return database.family == family.name; };
+	bool has_labels = std::any_of(databases.begin(), databases.end(), [&](const Database &database) {
+		return belongs(database) && database.member.is_labelled;
+	});
+	for (const Database &database : databases)
+		if (belongs(database) && (database.member.is_labelled || !has_labels))
+			family.members.push_back(database.member);
 	return family;
 }
 
@@ -150,21 +204,17 @@ void set_label(Oid database, const std::string &label)
 	pg::call([&] {
 		ObjectAddress address;
 		ObjectAddressSet(address, DatabaseRelationId, database);
-		SetSecurityLabel(&address, "pgbraid", label.c_str());
+		SetSecurityLabel(&address, provider, label.c_str());
 		CommandCounterIncrement();
 	});
 }
 
 // One at a time: what somebody else has made of it is read again.
-void change_label(Oid database, const char *query, std::initializer_list<Parameter> parameters)
+void lock_label(Oid database)
 {
 	LOCKTAG tag;
 	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, static_cast<uint16>(Lock::label));
 	pg::call([&] { (void) LockAcquire(&tag, ExclusiveLock, false, false); });
-	std::string changed;
-	if (each(query, parameters, [&](const Row &row) { changed = row.text(1); }) == 0)
-		throw pg::Failure({.sqlstate = "3D000", .message = "the database is gone"});
-	set_label(database, changed);
 }
 
 std::vector<Leftover> leftovers(const char *query, std::initializer_list<Parameter> parameters)
@@ -216,24 +266,29 @@ std::vector<const Member *> Family::made_from(const Member &source) const
 
 Family lock_family(Oid database)
 {
-	std::string name = family_name(database);
+	std::string name = family_name(read_databases(), database);
 	take(Lock::family, name, ExclusiveLock);
-	return family_of(std::move(name));
+	return family_of(read_databases(), std::move(name)); // as it is by now
 }
 
 Family read_family(Oid database)
 {
-	return family_of(family_name(database));
+	auto databases = read_databases();
+	return family_of(databases, family_name(databases, database));
 }
 
 void label(Oid database, const std::string &patch)
 {
-	change_label(database, merge_label, {oid(database), text(patch)});
+	lock_label(database);
+	set_label(database, pg::merge_json(read_label(database).value_or("{}"), patch));
 }
 
-void log_operation(Oid database, Oid role, std::string_view operation, std::string_view detail)
+void log_operation(Oid database, const std::string &entry)
 {
-	change_label(database, add_to_log, {oid(database), oid(role), text(operation), text(detail)});
+	lock_label(database);
+	const std::string present = read_label(database).value_or("{}");
+	std::string entries = pg::append_to_json(pg::JsonObject::parse(present).array("log"), entry, longest_log);
+	set_label(database, pg::merge_json(present, "{\"log\": " + entries + "}"));
 }
 
 void hold_connections(const std::string &database)

@@ -21,20 +21,19 @@ namespace pgbraid::catalog {
 using core::branch::Kind;
 
 struct Member {
-	Oid oid;
+	Oid oid = InvalidOid;
 	std::string database, name;
-	Kind kind;
+	Kind kind = Kind::branch;
 	std::string parent; // branch or snapshot that it was made from
-	Kind parent_kind;
-	Oid parent_oid; // of a spare: the database of its snapshot
-	bool is_first;	// the family has begun with it
-	bool is_protected, is_copying, is_checked_out, is_labelled;
-	bool is_invalid; // a DROP DATABASE of it was interrupted, or it is being copied
+	Kind parent_kind = Kind::branch;
+	Oid parent_oid = InvalidOid; // of a spare: the database of its snapshot
+	bool is_first = false;		 // the family has begun with it
+	bool is_protected = false, is_copying = false, is_checked_out = false, is_labelled = false;
+	bool is_invalid = false; // a DROP DATABASE of it was interrupted, or it is being copied
 	std::string description;
-	int spares;				// of a snapshot: how many are wanted
-	std::string trashed_by; // operation: drop or reset
-	Kind was;				// of trash: before that
-	TimestampTz trashed_at;
+	std::string trashed_by;	 // operation: drop or reset
+	Kind was = Kind::branch; // of trash: before that
+	TimestampTz trashed_at = 0;
 };
 
 struct Family {
@@ -54,8 +53,8 @@ Family read_family(Oid database);
 // Labels. `patch` is a JSON object whose keys replace those of the label; a key that is null goes.
 void label(Oid database, const std::string &patch);
 
-// The entry of an operation in the log of the database; `detail` may be empty. `role`: whose operation it is.
-void log_operation(Oid database, Oid role, std::string_view operation, std::string_view detail);
+// Adds a JSON object to the log in the label, of which the latest hundred entries are kept.
+void log_operation(Oid database, const std::string &entry);
 
 // Waits until no other connection to a database of this name is being made, and keeps new ones waiting until the
 // transaction ends: their database is looked up by its name before it is locked.

@@ -94,4 +94,13 @@ TEST(BranchName, IsChecked)
 }
 
 } // namespace
+
+TEST(BranchName, KindsAreFoundByTheirNames)
+{
+	for (Kind kind : {Kind::branch, Kind::snapshot, Kind::spare, Kind::trash})
+		EXPECT_EQ(kind_named(name_of(kind)), kind);
+	EXPECT_EQ(kind_named(""), std::nullopt);
+	EXPECT_EQ(kind_named("branches"), std::nullopt);
+}
+
 } // namespace pgbraid::core::branch

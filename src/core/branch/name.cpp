@@ -8,6 +8,8 @@ namespace pgbraid::core::branch {
 
 namespace {
 
+constexpr std::array<std::string_view, 4> kind_names = {"branch", "snapshot", "spare", "trash"};
+
 constexpr std::size_t hash_digits = 16;
 
 bool passes(char c)
@@ -64,8 +66,15 @@ std::string_view cut(std::string_view text, std::size_t most)
 
 std::string_view name_of(Kind kind) noexcept
 {
-	constexpr std::array<std::string_view, 4> names = {"branch", "snapshot", "spare", "trash"};
-	return names[static_cast<std::size_t>(kind)];
+	return kind_names[static_cast<std::size_t>(kind)];
+}
+
+std::optional<Kind> kind_named(std::string_view name) noexcept
+{
+	const auto *found = std::find(kind_names.begin(), kind_names.end(), name);
+	if (found == kind_names.end())
+		return std::nullopt;
+	return static_cast<Kind>(found - kind_names.begin());
 }
 
 Result<std::string> checked_name(std::string name)

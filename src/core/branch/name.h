@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,6 +12,7 @@ namespace pgbraid::core::branch {
 
 enum class Kind : std::uint8_t { branch, snapshot, spare, trash };
 std::string_view name_of(Kind kind) noexcept;
+std::optional<Kind> kind_named(std::string_view name) noexcept; // the reverse
 
 constexpr std::size_t longest_name = 200;		  // bytes
 constexpr std::size_t longest_database_name = 63; // bytes: NAMEDATALEN - 1
