@@ -152,6 +152,12 @@ bool Freeze::take(Oid database, int gate_timeout_ms)
 	return true;
 }
 
+void Freeze::open_gate()
+{
+	gate_.reset();
+	wal_.reset();
+}
+
 void check_freezable(Oid database)
 {
 	std::string prepared;

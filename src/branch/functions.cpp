@@ -90,6 +90,7 @@ private:
 
 constexpr const char *sessions[] = {"terminate", "terminate_idle", "keep"};
 constexpr int most_spares = 16;
+constexpr const char *methods[] = {"auto", "clone", "wal"};
 constexpr const char *modes[] = {"live", "exclusive"};
 
 Verb wanted_verb(FunctionCallInfo fcinfo)
@@ -118,6 +119,7 @@ Request request_from(FunctionCallInfo fcinfo)
 	request.creates = given.boolean("create");
 	request.is_exclusive = given.choice<int>("mode", modes) == 1;
 	request.sessions = given.choice<Sessions>("sessions", sessions);
+	request.method = given.choice<Method>("method", methods);
 	request.timeout_ms = given.integer("timeout");
 	request.gate_timeout_ms = given.integer("gate_timeout");
 	request.deadline_ms = given.integer("deadline");

@@ -39,6 +39,8 @@ std::optional<Verb> verb_of(const char *name);
 enum class Phase : int { starting, locking, draining, copying, syncing, switching, removing, retrying, held };
 const char *name_of(Phase phase);
 
+enum class Method : int { automatic, clone, wal }; // in which the files of a copy are made
+
 enum class Sessions : int { terminate, terminate_idle, keep }; // on a branch that is checked out no more
 
 // Trivial, since it goes through shared memory.
@@ -53,6 +55,7 @@ struct Request {
 	int number;
 	bool is_forced, switches, creates, is_exclusive;
 	Sessions sessions;
+	Method method;
 	int timeout_ms, gate_timeout_ms, deadline_ms;
 };
 
