@@ -162,6 +162,16 @@ std::vector<Oid> tablespaces_of(const std::vector<Stored> &relations)
 	return found;
 }
 
+bool has_contents(const Stored &relation)
+{
+	return pg::call([&] {
+		char path[MAXPGPATH];
+		struct stat status;
+		segment_path(relation.files, MAIN_FORKNUM, 0, path);
+		return stat(path, &status) == 0 && status.st_size > 0;
+	});
+}
+
 bool can_clone(const Stored &relation, Oid copy)
 {
 	return pg::call([&] {

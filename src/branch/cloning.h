@@ -17,6 +17,8 @@ namespace pgbraid::branch {
 
 std::vector<Oid> tablespaces_of(const std::vector<Stored> &relations); // each once
 
+bool has_contents(const Stored &relation); // a file that is not empty; it may be gone by now
+
 // Tries it, with a file of the relation, where the copy will have its own.
 bool can_clone(const Stored &relation, Oid copy);
 

@@ -52,7 +52,7 @@ std::vector<Stored> samples()
 			if (pg::tablespace_of(relation.files) != tablespace)
 				continue;
 			sample = &relation;
-			if (pg::call([&] { return smgrnblocks(pg::open_files(relation.files), MAIN_FORKNUM); }) > 0)
+			if (has_contents(relation))
 				break;
 		}
 		found.push_back(*sample);
