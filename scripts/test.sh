@@ -136,7 +136,7 @@ run_isolation() {
 # the test skips what needs it.
 mount_clone_dir() {
 	local image=$server_dir/clone.img dir=$server_dir/clone
-	truncate -s 4G "$image"
+	truncate -s 6G "$image"
 	"mkfs.${PGBRAID_CLONE_FS:-btrfs}" -q "$image" >/dev/null 2>&1 || return 0
 	mkdir "$dir"
 	if as_root mount -o loop "$image" "$dir" 2>/dev/null; then

@@ -48,7 +48,8 @@ autovacuum = on
 autovacuum_naptime = 1s
 allow_in_place_tablespaces = on
 wal_keep_size = 2GB
-max_wal_size = 128MB
+max_wal_size = 2GB
+checkpoint_timeout = 1h
 shared_buffers = 32MB
 END
 my $node = $braid->node;
@@ -258,8 +259,10 @@ cmp_ok($braid->sql(q{SELECT nextval('numbers')}, dbname => 'shop@completed'), '>
 	my $sums = q{SELECT count(*), sum(bid), sum(abalance), sum(hashtext(aid::text || abalance)::bigint) FROM pgbench_accounts};
 	my $then = shop($sums);
 	shop(q{SELECT pgbranch_create('then', options => '{"method": "clone"}')});
+	my $recovery_begins = $braid->sql('SELECT redo_lsn FROM pg_control_checkpoint()');
 	shop('UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 3 = 0; DELETE FROM pgbench_accounts WHERE aid % 7 = 0; CREATE TABLE later AS SELECT 1');
 	$braid->sql('UPDATE pgbench_accounts SET abalance = abalance WHERE aid < 20000', dbname => 'shop@then');
+	is($braid->sql('SELECT redo_lsn FROM pg_control_checkpoint()'), $recovery_begins, 'there has been no other checkpoint');
 	$node->stop('immediate');
 	$node->start;
 	is($braid->sql($sums, dbname => 'shop@then'), $then, 'after a crash the copy has what it had, though the original has changed');
