@@ -137,7 +137,7 @@ LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT pgbraid.branch_operation('snapshot', d, d,
-       pgbraid.branch_options(options, '{timeout,gate_timeout,mode,force,description,spares}') || jsonb_build_object('name', snapshot))
+       pgbraid.branch_options(options, '{timeout,gate_timeout,mode,method,force,description,spares}') || jsonb_build_object('name', snapshot))
   FROM pgbraid.find_database(database) d
 $$;
 COMMENT ON FUNCTION @extschema@.pgbranch_snapshot(text, name, jsonb) IS
@@ -149,7 +149,7 @@ LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT pgbraid.branch_operation('create', d, CASE WHEN source IS NULL THEN d ELSE pgbraid.find_branch(d, source, '{branch,snapshot}') END,
-       pgbraid.branch_options(options, '{timeout,gate_timeout,mode,force,description,sessions,deadline}')
+       pgbraid.branch_options(options, '{timeout,gate_timeout,mode,method,force,description,sessions,deadline}')
        || jsonb_build_object('name', branch, 'switch', checkout))
   FROM pgbraid.find_database(database) d
 $$;
@@ -162,7 +162,7 @@ LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT pgbraid.branch_operation('checkout', d, d,
-       pgbraid.branch_options(options, '{sessions,deadline,force,timeout,gate_timeout,mode,description}')
+       pgbraid.branch_options(options, '{sessions,deadline,force,timeout,gate_timeout,mode,method,description}')
        || jsonb_build_object('name', branch, 'create', "create"))
   FROM pgbraid.find_database(database) d
 $$;
@@ -174,7 +174,7 @@ LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT pgbraid.branch_operation('reset', d, pgbraid.find_branch(d, snapshot, '{snapshot}'),
-       pgbraid.branch_options(options, '{sessions,deadline,force,timeout,gate_timeout}') || jsonb_build_object('name', snapshot))
+       pgbraid.branch_options(options, '{sessions,deadline,force,timeout,gate_timeout,method}') || jsonb_build_object('name', snapshot))
   FROM pgbraid.find_database(database) d
 $$;
 COMMENT ON FUNCTION @extschema@.pgbranch_reset(text, name, jsonb) IS

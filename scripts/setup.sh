@@ -40,6 +40,8 @@ need_tools() {
 	python3 -c 'import psycopg2' 2>/dev/null || missing+=(python3-psycopg2)
 	need_command ps procps
 	need_command runuser util-linux
+	need_command mkfs.btrfs btrfs-progs
+	need_command filefrag e2fsprogs
 	need_command valgrind valgrind
 }
 

@@ -132,6 +132,25 @@ run_isolation() {
 	run_pg_regress "isolation" ISOLATION "$(names test/specs spec | tr '\n' ' ')"
 }
 
+# A file system whose files can be cloned, for the test of that: Btrfs, or PGBRAID_CLONE_FS=xfs. Where it can't be mounted
+# the test skips what needs it.
+mount_clone_dir() {
+	local image=$server_dir/clone.img dir=$server_dir/clone
+	truncate -s 6G "$image"
+	"mkfs.${PGBRAID_CLONE_FS:-btrfs}" -q "$image" >/dev/null 2>&1 || return 0
+	mkdir "$dir"
+	if as_root mount -o loop "$image" "$dir" 2>/dev/null; then
+		as_root chown "$(stat -c %U "$server_dir")": "$dir"
+		export PGBRAID_CLONE_DIR=$dir
+	fi
+}
+
+unmount_clone_dir() {
+	if [[ -n $server_dir ]] && mountpoint -q "$server_dir/clone"; then
+		as_root umount "$server_dir/clone" 2>/dev/null || as_root umount -l "$server_dir/clone"
+	fi
+}
+
 start_server() {
 	if [[ -z ${PGPORT:-} ]]; then
 		make_cluster
@@ -181,6 +200,9 @@ run_tap() {
 		count "tap" 0 0 /dev/null
 	fi
 	as_server_user mkdir -p "$server_dir/tap" "$server_dir/tmp"
+	if [[ " ${files[*]} " == *_branch_clone\ * && -z ${PGBRAID_CLONE_DIR:-} ]]; then
+		mount_clone_dir
+	fi
 	for name in "${files[@]}"; do
 		as_server_user mkdir -p "$server_dir/tap/$name/data" "$server_dir/tap/$name/log"
 		if ((${#tap_pids[@]} >= jobs)); then
@@ -207,6 +229,7 @@ finish() {
 		show_logs
 		echo
 	fi
+	unmount_clone_dir
 	stop_servers
 	echo "$passed passed, $failed failed"
 	((failed == 0))
@@ -226,7 +249,7 @@ stop_tap() {
 		done
 	done
 	if ((${#tap_pids[@]} > 0)); then
-		for file in "$server_dir"/tap/*/tmp_check/*/pgdata/postmaster.pid; do
+		for file in "$server_dir"/tap/*/tmp_check/*/pgdata/postmaster.pid "$server_dir"/clone/*/pgdata/postmaster.pid; do
 			if [[ -s $file ]]; then
 				end_process "$(head -n 1 "$file")" QUIT
 			fi
@@ -236,6 +259,7 @@ stop_tap() {
 
 clean_up() {
 	stop_tap
+	unmount_clone_dir
 	stop_servers
 }
 

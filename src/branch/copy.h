@@ -19,8 +19,9 @@ Oid begin_copy(const std::function<Intent()> &prepare);
 
 // The second one; this process is connected to the source. Tries again until request.timeout_ms has passed, and then
 // throws 55006 and says what was in the way. `sealed`: a snapshot, which nobody connects to. `finish` runs in the
-// transaction that completes it. What is left after a failure is removed.
-void complete_copy(Oid copy, bool sealed, const std::function<void()> &finish);
+// transaction that completes it, and is told whether its files are clones. What is left after a failure is removed.
+using Finish = std::function<void(bool is_cloned)>;
+void complete_copy(Oid copy, bool sealed, const Finish &finish);
 
 // Drops a copy that was not completed, a spare, or trash that has been there since `trashed_before`, and ends who is
 // connected to it; anything else it leaves alone. Throws what went wrong.

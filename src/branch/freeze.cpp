@@ -8,7 +8,6 @@ extern "C" {
 #include "access/twophase.h"
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
@@ -30,15 +29,6 @@ constexpr int longest_list = 10;
 TimestampTz after(int milliseconds)
 {
 	return GetCurrentTimestamp() + (int64) milliseconds * 1000;
-}
-
-void nap()
-{
-	check_cancelled();
-	pg::call([] {
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, poll_ms, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-	});
 }
 
 struct Writer {
@@ -101,7 +91,7 @@ bool Freeze::lock_tables(bool (TableLocks::*step)(), TimestampTz deadline)
 			obstacle = holders_of(locks_.blocked());
 			return false;
 		}
-		nap();
+		nap(poll_ms);
 	}
 	return true;
 }
@@ -120,7 +110,7 @@ bool Freeze::drain(TimestampTz deadline)
 										   : "process " + std::to_string(writer.pid) + ", which has written";
 				return false;
 			}
-			nap();
+			nap(poll_ms);
 		}
 	}
 	return true;
@@ -150,6 +140,12 @@ bool Freeze::take(Oid database, int gate_timeout_ms)
 		open.push_back(writer.transaction);
 	wal_->begin(std::move(open));
 	return true;
+}
+
+void Freeze::open_gate()
+{
+	gate_.reset();
+	wal_.reset();
 }
 
 void check_freezable(Oid database)

@@ -24,6 +24,11 @@ public:
 	// Throws where something has been written to the database although it stood still: see WalCheck.
 	void check() { wal_->read_on(); }
 
+	const std::vector<PageNumber> &pruned() const noexcept { return wal_->pruned(); } // see WalCheck
+
+	// Writers go on. The locks stay until the transaction ends: no vacuum, and no change of a catalog.
+	void open_gate();
+
 	std::string obstacle;
 
 private:

@@ -52,9 +52,9 @@ Oid make(const Request &request, Kind kind, const std::string &name, const char 
 		from = source.name;
 		return {.database = resting_name(family, kind, name), .label = label_of(family, kind, name, source)};
 	});
-	complete_copy(copy, kind != Kind::branch, [&] {
+	complete_copy(copy, kind != Kind::branch, [&](bool is_cloned) {
 		if (operation[0] != '\0')
-			log(request, copy, operation, "from " + from);
+			log(request, copy, operation, "from " + from + (is_cloned ? ", cloned" : ""));
 	});
 	return copy;
 }

@@ -38,6 +38,8 @@ std::optional<Verb> verb_of(const char *name);
 enum class Phase : int { starting, locking, draining, copying, syncing, switching, removing, retrying, held };
 const char *name_of(Phase phase);
 
+enum class Method : int { automatic, clone, wal }; // in which the files of a copy are made
+
 enum class Sessions : int { terminate, terminate_idle, keep }; // on a branch that is checked out no more
 
 enum class Mode : int { live, exclusive };
@@ -56,6 +58,7 @@ struct Request {
 	bool is_forced, switches, creates;
 	Mode mode;
 	Sessions sessions;
+	Method method;
 	int timeout_ms, gate_timeout_ms, deadline_ms;
 };
 

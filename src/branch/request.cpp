@@ -64,6 +64,7 @@ private:
 constexpr const char *sessions[] = {"terminate", "terminate_idle", "keep"};
 constexpr int most_spares = 16;
 constexpr const char *modes[] = {"live", "exclusive"};
+constexpr const char *methods[] = {"auto", "clone", "wal"};
 constexpr const char *kinds[] = {"", "branch", "snapshot"};
 
 Verb wanted_verb(FunctionCallInfo fcinfo)
@@ -164,6 +165,7 @@ Request request_from(FunctionCallInfo fcinfo)
 	request.switches = given.boolean("switch");
 	request.creates = given.boolean("create");
 	request.mode = given.choice<Mode>("mode", modes);
+	request.method = given.choice<Method>("method", methods);
 	request.sessions = given.choice<Sessions>("sessions", sessions);
 	request.timeout_ms = given.number("timeout");
 	request.gate_timeout_ms = given.number("gate_timeout");

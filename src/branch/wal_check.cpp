@@ -25,6 +25,11 @@ namespace pgbraid::branch {
 
 namespace {
 
+bool is_of_pruning(const XLogReaderState *record)
+{
+	return XLogRecGetRmid(record) == RM_HEAP2_ID && (XLogRecGetInfo(record) & XLOG_HEAP_OPMASK) == pg::pruned_on_access;
+}
+
 // Of a page of the database. Sequences are handed out to who does not write, too: the copy may be ahead, never behind.
 bool is_of_readers(const XLogReaderState *record)
 {
@@ -32,7 +37,7 @@ bool is_of_readers(const XLogReaderState *record)
 	switch (XLogRecGetRmid(record)) {
 		case RM_XLOG_ID: return info == XLOG_FPI_FOR_HINT;
 		case RM_SEQ_ID: return true;
-		case RM_HEAP2_ID: return (info & XLOG_HEAP_OPMASK) == pg::pruned_on_access;
+		case RM_HEAP2_ID: return is_of_pruning(record);
 		default: return false;
 	}
 }
@@ -116,12 +121,23 @@ void WalCheck::start_reading()
 	MemoryContextSwitchTo(caller);
 }
 
+void WalCheck::note_pruned()
+{
+	if (reader_->ReadRecPtr < begun_ || !is_of_pruning(reader_))
+		return;
+	PageNumber page;
+	XLogRecGetBlockTag(reader_, 0, &page.files, &page.fork, &page.block);
+	if (pg::database_of_files(page.files) == database_)
+		pruned_.push_back(page);
+}
+
 bool WalCheck::find_intruder(XLogRecPtr end)
 {
 	while (reader_->EndRecPtr < end) {
 		char *error = nullptr;
 		if (XLogReadRecord(reader_, &error) == nullptr)
 			ereport(ERROR, (errcode_for_file_access(), errmsg("could not read WAL: %s", error ? error : "it ends")));
+		note_pruned();
 		const TransactionId transaction = XLogRecGetXid(reader_);
 		if ((reader_->ReadRecPtr >= begun_ || is_open(transaction)) && changes(reader_, database_)) {
 			snprintf(intruder_, sizeof intruder_, "WAL of %s by transaction %u", name_of_manager(reader_), transaction);

@@ -1,6 +1,6 @@
 // Whether a database has stood still is said by WAL: the net below the gate and the locks.
 #pragma once
-#include "pg/boundary.h"
+#include "pg/compat.h"
 
 extern "C" {
 #include "access/xlogdefs.h"
@@ -11,6 +11,12 @@ extern "C" {
 struct XLogReaderState;
 
 namespace pgbraid::branch {
+
+struct PageNumber {
+	pg::Locator files;
+	ForkNumber fork;
+	BlockNumber block;
+};
 
 class WalCheck {
 public:
@@ -28,7 +34,11 @@ public:
 	// readers write does not count: hints, pruned pages, values of sequences.
 	void read_on();
 
+	// By readers, since the copy began and until read_on() was last called.
+	const std::vector<PageNumber> &pruned() const noexcept { return pruned_; }
+
 private:
+	void note_pruned();
 	bool is_open(TransactionId transaction) const;
 	void start_reading();
 	bool read_until_now();
@@ -37,6 +47,7 @@ private:
 	Oid database_;
 	XLogRecPtr closed_, begun_ = 0;
 	std::vector<TransactionId> open_;
+	std::vector<PageNumber> pruned_;
 	XLogReaderState *reader_ = nullptr;
 	char intruder_[64] = "";
 };

@@ -9,8 +9,10 @@ extern "C" {
 #include "access/xlogreader.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_publication.h"
+#include "common/relpath.h"
 #include "nodes/nodeFuncs.h"
 #include "postmaster/bgworker.h"
+#include "postmaster/bgwriter.h"
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
 #include "replication/syncrep.h"
@@ -239,6 +241,37 @@ inline Locator in_database(Locator files, Oid database)
 	return files;
 }
 
+inline Oid tablespace_of(const Locator &files)
+{
+#if PG_VERSION_NUM >= 160000
+	return files.spcOid;
+#else
+	return files.spcNode;
+#endif
+}
+
+// Of the first file of the fork, below the data directory.
+inline void relation_path(const Locator &files, ForkNumber fork, char (&path)[MAXPGPATH])
+{
+#if PG_VERSION_NUM >= 180000
+	strlcpy(path, relpathperm(files, fork).str, sizeof path);
+#else
+	char *made = relpathperm(files, fork);
+	strlcpy(path, made, sizeof path);
+	pfree(made);
+#endif
+}
+
+// Begins after the call, and has ended when it returns.
+inline void checkpoint_now()
+{
+#if PG_VERSION_NUM >= 190000
+	RequestCheckpoint(CHECKPOINT_FAST | CHECKPOINT_FORCE | CHECKPOINT_WAIT);
+#else
+	RequestCheckpoint(CHECKPOINT_IMMEDIATE | CHECKPOINT_FORCE | CHECKPOINT_WAIT);
+#endif
+}
+
 inline SMgrRelation open_files(const Locator &locator)
 {
 #if PG_VERSION_NUM >= 170000
@@ -265,17 +298,22 @@ Oid database_of(const Record *record)
 #endif
 }
 
+inline Oid database_of_files(const Locator &files)
+{
+#if PG_VERSION_NUM >= 160000
+	return files.dbOid;
+#else
+	return files.dbNode;
+#endif
+}
+
 inline Oid database_of_block(XLogReaderState *record, int block)
 {
 	Locator files;
 	ForkNumber fork;
 	BlockNumber number;
 	XLogRecGetBlockTag(record, (uint8) block, &files, &fork, &number);
-#if PG_VERSION_NUM >= 160000
-	return files.dbOid;
-#else
-	return files.dbNode;
-#endif
+	return database_of_files(files);
 }
 
 // For who changes the row, and the other way round: in-place updates of it are kept out in between.
