@@ -55,7 +55,7 @@ Outcome rename(const Request &request)
 		refuse_duplicate(family, member.kind, request.other);
 		if (!member.is_checked_out) {
 			catalog::hold_connections(member.database);
-			catalog::rename_database(member.oid, resting_name(family, member.kind, request.other));
+			rename_member(member.oid, resting_name(family, member.kind, request.other));
 		}
 		catalog::label(member.oid, Patch().text("name", request.other).json());
 		for (const Member *child : family.made_from(member))

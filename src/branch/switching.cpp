@@ -49,10 +49,10 @@ Left switch_to(const Request &request, Oid &database, bool &is_there)
 	lock_both(target.oid, old ? old->oid : target.oid);
 	if (old) {
 		refuse_stranger(request, *old);
-		refuse_replication(request, *old, "go on with the branch that is left");
-		catalog::rename_database(old->oid, resting_name(family, Kind::branch, old->name));
+		refuse_replication(request, *old, catalog::Slots::of_others, "go on with the branch that is left");
+		rename_member(old->oid, resting_name(family, Kind::branch, old->name));
 	}
-	catalog::rename_database(target.oid, family.name);
+	rename_member(target.oid, family.name);
 	catalog::label(target.oid, Patch().now("switched").json());
 	log(request, target.oid, "checkout", old ? "from " + old->name : "");
 	pg::call([] { ForceSyncCommit(); });
@@ -95,11 +95,11 @@ Left hand_out(const Request &request, Oid spare)
 	refuse_stranger(request, old);
 	refuse_protected(old);
 	refuse_subscriptions(old);
-	refuse_replication(request, old, "be thrown away with it");
+	refuse_replication(request, old, catalog::Slots::all, "be thrown away with it");
 	catalog::hold_connections(old.database);
 	lock_both(old.oid, spare);
-	catalog::rename_database(old.oid, resting_name(family, Kind::trash, old.name));
-	catalog::rename_database(spare, old.database);
+	rename_member(old.oid, resting_name(family, Kind::trash, old.name));
+	rename_member(spare, old.database);
 	catalog::open_database(old.oid, false);
 	catalog::open_database(spare, true);
 	Patch taken, trashed;

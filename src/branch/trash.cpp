@@ -38,14 +38,14 @@ void refuse_drop(const Request &request, const Family &family, const Member &mem
 						   .message = "branch \"" + member.name + "\" is checked out",
 						   .hint = "Check out another one first, or repeat with force."});
 	refuse_dependents(request, family, member);
-	refuse_replication(request, member, "lose its place");
+	refuse_replication(request, member, catalog::Slots::all, "lose its place");
 	refuse_sessions(request, member.oid, member.name);
 }
 
 void throw_away(const Family &family, const Member &member, const char *by)
 {
 	catalog::hold_connections(member.database);
-	catalog::rename_database(member.oid, resting_name(family, Kind::trash, member.name));
+	rename_member(member.oid, resting_name(family, Kind::trash, member.name));
 	catalog::open_database(member.oid, false);
 	Patch how, patch;
 	how.text("by", by).text("was", std::string(core::branch::name_of(member.kind))).now("at");
@@ -76,7 +76,7 @@ std::string make_room(const Request &request, const Family &family, const Member
 	refuse_stranger(request, *present);
 	refuse_protected(*present);
 	refuse_subscriptions(*present);
-	refuse_replication(request, *present, "be thrown away with it");
+	refuse_replication(request, *present, catalog::Slots::all, "be thrown away with it");
 	std::string name = present->database;
 	throw_away(family, *present, "reset");
 	return name;
@@ -95,7 +95,7 @@ Oid restore(const Request &request, Oid &displaced, std::string &notice)
 		displaced = present->oid;
 	std::string name = make_room(request, family, *member);
 	catalog::hold_connections(name);
-	catalog::rename_database(member->oid, name);
+	rename_member(member->oid, name);
 	if (member->was == Kind::branch)
 		catalog::open_database(member->oid, true);
 	else
