@@ -40,6 +40,9 @@ CREATE TABLE pgbraid.flow_progress (
 	streaming boolean NOT NULL,
 	stream text,
 	first_sequence bigint NOT NULL DEFAULT 0,
+	message_before bigint NOT NULL DEFAULT 0,
+	before_lsn pg_lsn,
+	before_seq bigint NOT NULL DEFAULT 0,
 	settled_sequence bigint NOT NULL DEFAULT 0,
 	settled_lsn pg_lsn,
 	settled_seq bigint NOT NULL DEFAULT 0,
@@ -53,7 +56,10 @@ COMMENT ON COLUMN pgbraid.flow_progress.flow IS 'number of the flow';
 COMMENT ON COLUMN pgbraid.flow_progress.generation IS 'grows each time the flow begins anew; part of the epoch in message ids';
 COMMENT ON COLUMN pgbraid.flow_progress.streaming IS 'the slot exists, and is that of this generation';
 COMMENT ON COLUMN pgbraid.flow_progress.stream IS 'servers and stream that the sequences speak of';
-COMMENT ON COLUMN pgbraid.flow_progress.first_sequence IS 'where the stream ended before the flow wrote to it';
+COMMENT ON COLUMN pgbraid.flow_progress.first_sequence IS 'where the stream ended before the flow wrote to it, or before its last turn where branches write in turn';
+COMMENT ON COLUMN pgbraid.flow_progress.message_before IS 'the flow''s last message before that turn';
+COMMENT ON COLUMN pgbraid.flow_progress.before_lsn IS 'commit that this message is of';
+COMMENT ON COLUMN pgbraid.flow_progress.before_seq IS 'its place in that transaction';
 COMMENT ON COLUMN pgbraid.flow_progress.settled_sequence IS 'last message that is older than the durability horizon: the slot need not give it again';
 COMMENT ON COLUMN pgbraid.flow_progress.settled_lsn IS 'commit that this message is of';
 COMMENT ON COLUMN pgbraid.flow_progress.settled_seq IS 'its place in that transaction';
@@ -346,7 +352,7 @@ BEGIN
 	PERFORM pgbraid.check_subject(flow.subject);
 	PERFORM pgbraid.check_stream(flow.stream);
 	PERFORM pgbraid.check_options(flow.options,
-		'{message_id,atomic,replicas,rows_per_message,columns,filter,messages,message_subject,transactions,transaction_subject,schema_events,oversize,wal_limit,wal_policy,failover}');
+		'{message_id,atomic,replicas,rows_per_message,columns,filter,messages,message_subject,transactions,transaction_subject,schema_events,oversize,wal_limit,wal_policy,failover,follow}');
 	PERFORM pgbraid.check_announcements(flow.options);
 	IF flow.options->>'oversize' = 'dead_letter' AND coalesce(flow.options->>'rows_per_message', '1') <> '1' THEN
 		RAISE EXCEPTION 'option "oversize": "dead_letter" needs messages of one row'
@@ -369,6 +375,10 @@ BEGIN
 	THEN
 		RAISE EXCEPTION 'option "rows_per_message" must be a number from 1 to 10000'
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"rows_per_message": 100}''.';
+	END IF;
+	IF flow.options ? 'follow' AND coalesce(flow.options->>'follow', '') NOT IN ('branch', 'family') THEN
+		RAISE EXCEPTION 'option "follow" must be "branch" or "family"'
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Write options => ''{"follow": "family"}''.';
 	END IF;
 	PERFORM pgbraid.check_wal_limit(flow.options->>'wal_limit', flow.options->>'wal_policy');
 	PERFORM pgbraid.check_failover(flow.options->'failover');
@@ -679,28 +689,36 @@ END;
 $$;
 COMMENT ON FUNCTION @extschema@.pgflow_pause(name) IS 'stops a flow; its slot keeps what is to be published, and WAL is retained';
 
+CREATE FUNCTION pgbraid.begin_anew(flow bigint) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	begun pgbraid.flows;
+BEGIN
+	UPDATE pgbraid.flows f SET home = pgbraid.here(), revision = revision + 1 WHERE f.id = begin_anew.flow RETURNING f.* INTO begun;
+	-- Another generation, so that a worker that is just making a slot does not take it for done.
+	UPDATE pgbraid.flow_progress p SET streaming = false, generation = generation + 1 WHERE p.flow = begun.id;
+	DELETE FROM pgbraid.flow_snapshots s WHERE s.flow = begun.id AND s.finished_at IS NULL;
+	IF begun.snapshot = 'initial' THEN
+		INSERT INTO pgbraid.flow_snapshots (flow, initial) VALUES (begun.id, true);
+	END IF;
+END;
+$$;
+COMMENT ON FUNCTION pgbraid.begin_anew(bigint) IS 'gives a flow a new slot, in this database, and its snapshot again';
+
 CREATE FUNCTION @extschema@.pgflow_resume(flow name, restart boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	resumed pgbraid.flows;
-	anew boolean;
 BEGIN
 	LOCK TABLE pgbraid.flows IN SHARE ROW EXCLUSIVE MODE;
 	resumed := pgbraid.find_flow(flow);
-	anew := restart OR resumed.home <> pgbraid.here();
-	UPDATE pgbraid.flows f
-	   SET paused = false, home = pgbraid.here(), revision = revision + CASE WHEN anew THEN 1 ELSE 0 END
-	 WHERE f.id = resumed.id;
-	IF NOT anew THEN
-		RETURN;
-	END IF;
-	-- Another generation, so that a worker that is just making a slot does not take it for done.
-	UPDATE pgbraid.flow_progress p SET streaming = false, generation = generation + 1 WHERE p.flow = resumed.id;
-	DELETE FROM pgbraid.flow_snapshots s WHERE s.flow = resumed.id AND s.finished_at IS NULL;
-	IF resumed.snapshot = 'initial' THEN
-		INSERT INTO pgbraid.flow_snapshots (flow, initial) VALUES (resumed.id, true);
+	UPDATE pgbraid.flows f SET paused = false WHERE f.id = resumed.id;
+	IF restart OR resumed.home <> pgbraid.here() THEN
+		PERFORM pgbraid.begin_anew(resumed.id);
 	END IF;
 END;
 $$;

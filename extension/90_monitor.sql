@@ -29,7 +29,9 @@ COMMENT ON COLUMN pgbraid.stat_worker.last_error_at IS 'when that happened';
 
 CREATE VIEW pgbraid.stat_flow AS
 	SELECT f.flow,
-	       CASE WHEN f.paused OR f.home <> pgbraid.here() THEN 'paused'
+	       CASE WHEN f.paused THEN 'paused'
+	            WHEN b.is_resting THEN 'resting'
+	            WHEN b.is_left_alone THEN 'paused'
 	            WHEN w.state IS NULL OR w.state = 'stopped' THEN 'starting'
 	            ELSE w.state END AS state,
 	       pgbraid.slot_name(f.id) AS slot_name,
@@ -44,21 +46,28 @@ CREATE VIEW pgbraid.stat_flow AS
 	       CASE WHEN w.acknowledged_lsn >= now_lsn THEN interval '0'
 	            ELSE greatest(clock_timestamp() - w.acknowledged_at, interval '0') END AS lag,
 	       w.last_event_at,
-	       w.last_sqlstate,
-	       coalesce(w.last_error, CASE WHEN f.home <> pgbraid.here() THEN 'this database is a copy of the one that the flow was made in' END) AS last_error,
-	       coalesce(w.last_hint, CASE WHEN f.home <> pgbraid.here() THEN format('SELECT pgflow_resume(%L) lets it run here, into the same stream.', f.flow) END) AS last_hint,
-	       w.last_error_at,
+	       CASE WHEN NOT b.is_resting THEN w.last_sqlstate END AS last_sqlstate,
+	       CASE WHEN b.is_resting THEN format('branch "%s" is not checked out', b.name)
+	            ELSE coalesce(w.last_error, CASE WHEN b.is_left_alone THEN 'this database is a copy of the one that the flow was made in' END) END AS last_error,
+	       CASE WHEN b.is_resting THEN format('It goes on after SELECT pgbranch_checkout(%L).', b.name)
+	            ELSE coalesce(w.last_hint, CASE WHEN b.is_left_alone THEN format('SELECT pgflow_resume(%L) lets it run here, into the same stream.', f.flow) END) END AS last_hint,
+	       CASE WHEN NOT b.is_resting THEN w.last_error_at END AS last_error_at,
 	       w.pid,
 	       (now_lsn - s.restart_lsn)::bigint AS retained_bytes
 	  FROM pgbraid.flows f
 	  LEFT JOIN pgbraid.workers() w
-	    ON w.kind = 'flow' AND w.object = f.id AND w.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+	    ON w.kind = 'flow' AND w.object = f.id AND w.database = split_part(pgbraid.here(), '/', 2)::oid
 	  LEFT JOIN pg_replication_slots s ON s.slot_name = pgbraid.slot_name(f.id)
+	 CROSS JOIN LATERAL (
+		SELECT m.name, follows_here AND NOT m.checked_out AND NOT f.paused AS is_resting, NOT at_home AND NOT follows_here AS is_left_alone
+		  FROM pgbraid.branches m, LATERAL (SELECT f.home = pgbraid.here() AS at_home) h,
+		       LATERAL (SELECT coalesce(f.options->>'follow' = 'family' AND (at_home OR pgbraid.is_of_branch(f.home, m.labelled)), false) AS follows_here) k
+		 WHERE m.database_oid = split_part(pgbraid.here(), '/', 2)::oid) b
 	 CROSS JOIN LATERAL (
 		SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END AS now_lsn) wal;
 COMMENT ON VIEW pgbraid.stat_flow IS 'the flows of this database; counters start at 0 with the server';
 COMMENT ON COLUMN pgbraid.stat_flow.flow IS 'name of the flow';
-COMMENT ON COLUMN pgbraid.stat_flow.state IS 'starting, snapshotting, streaming, paused, failed or lost';
+COMMENT ON COLUMN pgbraid.stat_flow.state IS 'starting, snapshotting, streaming, paused, resting, failed or lost';
 COMMENT ON COLUMN pgbraid.stat_flow.slot_name IS 'its replication slot';
 COMMENT ON COLUMN pgbraid.stat_flow.stream IS 'its JetStream stream';
 COMMENT ON COLUMN pgbraid.stat_flow.events_published IS 'messages that the stream has acknowledged';

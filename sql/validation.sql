@@ -83,6 +83,8 @@ SELECT pgflow_create('v', tables => '{v_t}', options => '{"oversize": "ignore"}'
 \echo :SQLSTATE
 SELECT pgflow_create('v', tables => '{v_t}', options => '{"failover": "yes"}');
 \echo :SQLSTATE
+SELECT pgflow_create('v', tables => '{v_t}', options => '{"follow": "name"}');
+\echo :SQLSTATE
 SELECT pgflow_create('v', tables => '{v_t}', subject => 'a.{prefix}');
 \echo :SQLSTATE
 SELECT pgflow_create('v', tables => '{v_t}', server => 'v_missing');

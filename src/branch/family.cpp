@@ -1,7 +1,9 @@
 #include "branch/family.h"
 
+#include "catalog/databases.h"
 #include "core/flow/json.h"
 #include "pg/compat.h"
+#include "worker/commit.h"
 
 extern "C" {
 #include "commands/dbcommands.h"
@@ -111,11 +113,11 @@ void refuse_protected(const Member &member)
 						   .hint = "pgbranch_unprotect takes that away."});
 }
 
-void refuse_replication(const Request &request, const Member &member, const char *what)
+void refuse_replication(const Request &request, const Member &member, catalog::Slots which, const char *what)
 {
 	if (request.is_forced)
 		return;
-	std::string slots = catalog::slots_of(member.oid), subscriptions = catalog::subscriptions_of(member.oid);
+	std::string slots = catalog::slots_of(member.oid, which), subscriptions = catalog::subscriptions_of(member.oid);
 	if (slots.empty() && subscriptions.empty())
 		return;
 	std::string detail = slots.empty() ? "" : "Replication slots: " + slots + ".";
@@ -203,6 +205,12 @@ std::string resting_name(const Family &family, Kind kind, const std::string &nam
 			 .message = "database \"" + found + "\" exists already, and is none of this family",
 			 .hint = "Rename it, or choose another name for the " + std::string(core::branch::name_of(kind)) + "."});
 	return found;
+}
+
+void rename_member(Oid database, const std::string &name)
+{
+	catalog::rename_database(database, name);
+	worker::note_database_change(database);
 }
 
 void log(const Request &request, Oid database, const char *operation, const std::string &detail)

@@ -33,8 +33,9 @@ void refuse_duplicate(const Family &family, Kind kind, const std::string &name);
 void refuse_unfinished(const Member &member);									 // 55006
 void refuse_protected(const Member &member);									 // 55000
 
-// 55006 unless forced: slots and subscriptions follow the database, not its name. `what` is about to happen.
-void refuse_replication(const Request &request, const Member &member, const char *what);
+// 55006 unless forced: slots and subscriptions follow the database, not its name. `what` is about to happen. Flows know
+// of switches, and a copy is not theirs; but their slots would go with the database.
+void refuse_replication(const Request &request, const Member &member, catalog::Slots which, const char *what);
 
 // 55006, forced or not: a database can't be dropped while they are in it, and only who is connected to it can drop
 // them.
@@ -59,6 +60,9 @@ private:
 
 // The name of its database when it isn't checked out; one that nobody has.
 std::string resting_name(const Family &family, Kind kind, const std::string &name);
+
+// Its flows hear of it at commit: it may be checked out now, or not any more.
+void rename_member(Oid database, const std::string &name);
 
 // A transaction that takes locks on names, which keep connections waiting: it lets go of them when it does not get all
 // of them soon, and tries again a few times.

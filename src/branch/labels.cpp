@@ -1,6 +1,7 @@
 #include "branch/labels.h"
 
 #include "pg/boundary.h"
+#include "worker/commit.h"
 
 extern "C" {
 #include "catalog/objectaddress.h"
@@ -25,6 +26,7 @@ void check_label(const ObjectAddress *object, const char *label)
 						errhint("Use the functions pgbranch_*.")));
 	if (label != nullptr)
 		(void) DirectFunctionCall1(jsonb_in, CStringGetDatum(label)); // an error, unless it is JSON
+	worker::note_database_change(object->objectId);
 }
 
 } // namespace

@@ -48,7 +48,7 @@ Oid make(const Request &request, Kind kind, const std::string &name, const char 
 		refuse_stranger(request, source);
 		if (kind != Kind::spare)
 			refuse_duplicate(family, kind, name);
-		refuse_replication(request, source, "not be part of the copy");
+		refuse_replication(request, source, catalog::Slots::of_others, "not be part of the copy");
 		from = source.name;
 		return {.database = resting_name(family, kind, name), .label = label_of(family, kind, name, source)};
 	});

@@ -49,7 +49,7 @@ Outcome rename(const Request &request)
 		refuse_duplicate(family, member.kind, request.new_name);
 		if (!member.is_checked_out) {
 			catalog::hold_connections(member.database);
-			catalog::rename_database(member.oid, resting_name(family, member.kind, request.new_name));
+			rename_member(member.oid, resting_name(family, member.kind, request.new_name));
 		}
 		catalog::label(member.oid, Patch().text("name", request.new_name).json());
 		for (const Member *child : family.made_from(member))

@@ -36,10 +36,10 @@ std::optional<Switch> switch_to(const Request &request)
 	catalog::hold_connections(family.name); // before the locks on databases, as who connects takes them
 	if (old) {
 		refuse_stranger(request, *old);
-		refuse_replication(request, *old, "go on with the branch that is left");
-		catalog::rename_database(old->oid, resting_name(family, Kind::branch, old->name));
+		refuse_replication(request, *old, catalog::Slots::of_others, "go on with the branch that is left");
+		rename_member(old->oid, resting_name(family, Kind::branch, old->name));
 	}
-	catalog::rename_database(target.oid, family.name);
+	rename_member(target.oid, family.name);
 	catalog::label(target.oid, Patch().now("switched").json());
 	log(request, target.oid, "checkout", old ? "from " + old->name : "");
 	reach("switching");
@@ -96,7 +96,7 @@ std::optional<Displaced> hand_out(const Request &request, Oid spare)
 						   .hint = "Reset the branch itself: pgbranch_reset(snapshot, database)."});
 	refuse_throwing_away(request, old);
 	throw_away(family, old, "reset");
-	catalog::rename_database(spare, old.database);
+	rename_member(spare, old.database);
 	catalog::set_access(spare, Access::open);
 	catalog::label(spare, label_of_heir(request, old));
 	log(request, spare, "reset", "to " + std::string(request.name));

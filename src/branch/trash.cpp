@@ -77,7 +77,7 @@ Restored restore(const Request &request)
 	const Member *present = family.find(member->was, member->name);
 	std::string name = make_room(request, family, *member);
 	catalog::hold_connections(name);
-	catalog::rename_database(member->oid, name);
+	rename_member(member->oid, name);
 	catalog::set_access(member->oid, member->was == Kind::branch ? Access::open : Access::sealed);
 	catalog::label(member->oid, Patch().kind("kind", member->was).remove("trashed").json());
 	log(request, member->oid, "undo", member->trashed_by);
@@ -94,13 +94,13 @@ void refuse_throwing_away(const Request &request, const Member &member)
 	refuse_stranger(request, member);
 	refuse_protected(member);
 	refuse_subscriptions(member);
-	refuse_replication(request, member, "be thrown away with it");
+	refuse_replication(request, member, catalog::Slots::all, "be thrown away with it");
 }
 
 void throw_away(const Family &family, const Member &member, const char *by)
 {
 	catalog::hold_connections(member.database);
-	catalog::rename_database(member.oid, resting_name(family, Kind::trash, member.name));
+	rename_member(member.oid, resting_name(family, Kind::trash, member.name));
 	catalog::set_access(member.oid, Access::closed);
 	Patch how, patch;
 	how.text("by", by).kind("was", member.kind).now("at");

@@ -277,6 +277,11 @@ Family read_family(Oid database)
 	return family_of(databases, family_name(databases, database));
 }
 
+std::string name_of_database(Oid database)
+{
+	return names("SELECT datname FROM pg_catalog.pg_database WHERE oid = $1", database);
+}
+
 void label(Oid database, const std::string &patch)
 {
 	lock_label(database);
@@ -334,10 +339,13 @@ std::vector<MissingSpares> read_missing_spares()
 	return found;
 }
 
-std::string slots_of(Oid database)
+std::string slots_of(Oid database, Slots which)
 {
-	return names("SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_catalog.pg_replication_slots "
-				 " WHERE datoid = $1",
+	return names(which == Slots::all
+					 ? "SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_catalog.pg_replication_slots "
+					   " WHERE datoid = $1"
+					 : "SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_catalog.pg_replication_slots "
+					   " WHERE datoid = $1 AND NOT (plugin = 'pgbraid' AND slot_name LIKE 'pgflow\\_%')",
 				 database);
 }
 

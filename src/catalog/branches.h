@@ -50,6 +50,9 @@ struct Family {
 Family lock_family(Oid database);
 Family read_family(Oid database);
 
+// As the transaction sees it; what is cached may be its name of a moment ago.
+std::string name_of_database(Oid database);
+
 // Labels. `patch` is a JSON object whose keys replace those of the label; a key that is null goes.
 void label(Oid database, const std::string &patch);
 
@@ -77,7 +80,8 @@ struct MissingSpares {
 std::vector<MissingSpares> read_missing_spares(); // each stands for one or more
 
 // Logical replication slots in the database, and subscriptions to others: names, separated by commas.
-std::string slots_of(Oid database);
+enum class Slots { all, of_others }; // others than flows
+std::string slots_of(Oid database, Slots which);
 std::string subscriptions_of(Oid database);
 
 } // namespace pgbraid::catalog

@@ -34,7 +34,10 @@ Flow flow_from(const pg::spi::Row &row)
 			.paused = row.boolean(17),
 			.at_home = row.boolean(18),
 			.revision = row.bigint(19),
-			.failover = row.boolean(20)};
+			.failover = row.boolean(20),
+			.follows_family = row.boolean(21),
+			.rests = row.boolean(22),
+			.is_of_branch = row.boolean(23)};
 }
 
 ColumnRule column_rule_from(const pg::spi::Row &row)
@@ -55,8 +58,12 @@ constexpr char select_flows[] =
 	"       coalesce((options->>'atomic')::boolean, false), "
 	"       coalesce((options->>'rows_per_message')::bigint, 1), "
 	"       coalesce(pg_size_bytes(options->>'wal_limit'), 0), coalesce(options->>'wal_policy', 'alert'), "
-	"       owner::oid, paused, home = pgbraid.here(), revision, coalesce((options->>'failover')::boolean, false) "
-	"  FROM pgbraid.flows WHERE $1 IS NULL OR id = $1 ORDER BY id";
+	"       owner::oid, paused, home = pgbraid.here(), revision, coalesce((options->>'failover')::boolean, false), "
+	"       coalesce(options->>'follow' = 'family', false), "
+	"       coalesce(options->>'follow' = 'family' AND NOT b.checked_out, false), "
+	"       coalesce(pgbraid.is_of_branch(home, b.labelled), false) "
+	"  FROM pgbraid.flows LEFT JOIN pgbraid.branches b ON b.database_oid = $2 "
+	" WHERE $1 IS NULL OR id = $1 ORDER BY id";
 
 constexpr char select_column_rules[] =
 	"SELECT t.key, c.key, coalesce(c.value->>'mask', ''), coalesce((c.value->>'keep')::bigint, 0), "
@@ -79,7 +86,7 @@ std::optional<std::vector<Flow>> read_flows()
 	if (!pg::call([] { return OidIsValid(get_extension_oid("pgbraid", true)); }))
 		return std::nullopt;
 	std::vector<Flow> flows;
-	pg::spi::each(select_flows, {{INT8OID, 0, true}},
+	pg::spi::each(select_flows, {{INT8OID, 0, true}, pg::spi::oid(MyDatabaseId)},
 				  [&](const pg::spi::Row &row) { flows.push_back(flow_from(row)); });
 	return flows;
 }
@@ -89,7 +96,8 @@ std::optional<Flow> read_flow(int64 id)
 	std::optional<Flow> flow;
 	if (!pg::call([] { return OidIsValid(get_extension_oid("pgbraid", true)); }))
 		return flow;
-	pg::spi::each(select_flows, {pg::spi::bigint(id)}, [&](const pg::spi::Row &row) { flow = flow_from(row); });
+	pg::spi::each(select_flows, {pg::spi::bigint(id), pg::spi::oid(MyDatabaseId)},
+				  [&](const pg::spi::Row &row) { flow = flow_from(row); });
 	if (!flow)
 		return flow;
 	pg::spi::each(select_column_rules, {pg::spi::bigint(id)},
@@ -103,22 +111,25 @@ std::optional<Flow> read_flow(int64 id)
 Progress read_progress(int64 flow)
 {
 	Progress progress;
-	pg::spi::each("SELECT generation, streaming, stream, first_sequence, settled_sequence, settled_lsn, settled_seq, "
-				  "       revision, revision_lsn, revision_sequence, secret::text "
-				  "  FROM pgbraid.flow_progress WHERE flow = $1",
-				  {pg::spi::bigint(flow)}, [&](const pg::spi::Row &row) {
-					  progress = {.generation = row.bigint(1),
-								  .streaming = row.boolean(2),
-								  .stream = row.text(3),
-								  .first_sequence = (uint64) row.bigint(4),
-								  .settled = {.lsn = 0,
-											  .sequence = (uint64) row.bigint(5),
-											  .position = {row.lsn(6), (uint64) row.bigint(7)}},
-								  .revision = row.bigint(8),
-								  .revision_lsn = row.lsn(9),
-								  .revision_sequence = (uint64) row.bigint(10),
-								  .secret = row.text(11)};
-				  });
+	pg::spi::each(
+		"SELECT generation, streaming, stream, first_sequence, settled_sequence, settled_lsn, settled_seq, "
+		"       revision, revision_lsn, revision_sequence, secret::text, message_before, before_lsn, before_seq "
+		"  FROM pgbraid.flow_progress WHERE flow = $1",
+		{pg::spi::bigint(flow)}, [&](const pg::spi::Row &row) {
+			progress = {.generation = row.bigint(1),
+						.streaming = row.boolean(2),
+						.stream = row.text(3),
+						.first_sequence = (uint64) row.bigint(4),
+						.message_before = (uint64) row.bigint(12),
+						.before = {row.lsn(13), (uint64) row.bigint(14)},
+						.settled = {.lsn = 0,
+									.sequence = (uint64) row.bigint(5),
+									.position = {row.lsn(6), (uint64) row.bigint(7)}},
+						.revision = row.bigint(8),
+						.revision_lsn = row.lsn(9),
+						.revision_sequence = (uint64) row.bigint(10),
+						.secret = row.text(11)};
+		});
 	return progress;
 }
 
@@ -132,6 +143,7 @@ void begin_generation(int64 flow, int64 generation)
 bool begin_streaming(int64 flow, int64 generation, const std::string &stream, uint64 first_sequence)
 {
 	return pg::spi::execute("UPDATE pgbraid.flow_progress SET streaming = true, stream = $3, first_sequence = $4, "
+							"       message_before = 0, before_lsn = NULL, before_seq = 0, "
 							"       settled_sequence = 0, settled_lsn = NULL, settled_seq = 0, "
 							"       revision_lsn = NULL, revision_sequence = 0 "
 							" WHERE flow = $1 AND generation = $2",
@@ -151,9 +163,26 @@ void change_stream(int64 flow, const std::string &stream, uint64 sequence)
 					 " WHERE s.flow = $1 AND c.snapshot = s.id",
 					 {pg::spi::bigint(flow), pg::spi::bigint((int64) sequence)});
 	pg::spi::execute("UPDATE pgbraid.flow_progress SET stream = $2, first_sequence = 0, "
+					 "       message_before = 0, before_lsn = NULL, before_seq = 0, "
 					 "       settled_sequence = 0, settled_lsn = NULL, settled_seq = 0, revision_sequence = 0 "
 					 " WHERE flow = $1",
 					 {pg::spi::bigint(flow), pg::spi::text(stream)});
+}
+
+void begin_turn(int64 flow, uint64 first_sequence, uint64 message, const core::Position &position)
+{
+	core::Position whole = core::last_whole(position);
+	pg::spi::execute("UPDATE pgbraid.flow_progress SET first_sequence = $2, message_before = $3, before_lsn = $4, "
+					 "       before_seq = $5 WHERE flow = $1",
+					 {pg::spi::bigint(flow), pg::spi::bigint((int64) first_sequence), pg::spi::bigint((int64) message),
+					  pg::spi::lsn(whole.lsn), pg::spi::bigint((int64) whole.seq)});
+}
+
+void begin_anew(int64 flow)
+{
+	pg::spi::execute(
+		"SELECT pgbraid.begin_anew(id) FROM pgbraid.flows WHERE id = $1 AND home <> pgbraid.here() FOR UPDATE",
+		{pg::spi::bigint(flow)});
 }
 
 void begin_revision(int64 flow, int64 revision, core::Lsn lsn, uint64 sequence)
@@ -195,13 +224,15 @@ void drop_slot(int64 flow)
 
 bool drop_orphan_slots(bool extension_exists)
 {
-	std::string orphan = "plugin = 'pgbraid' AND database = current_database() AND slot_name LIKE 'pgflow\\_%'";
+	// By number: while the database is given another name, the present one may be taken for that of another database.
+	std::string orphan = "plugin = 'pgbraid' AND datoid = $1 AND slot_name LIKE 'pgflow\\_%'";
 	if (extension_exists)
 		orphan += " AND slot_name NOT IN (SELECT pgbraid.slot_name(id) FROM pgbraid.flows)";
 	pg::spi::execute(
-		("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active AND " + orphan)
-			.c_str());
-	return pg::spi::execute(("SELECT FROM pg_replication_slots WHERE " + orphan).c_str()) == 0;
+		("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active AND " + orphan).c_str(),
+		{pg::spi::oid(MyDatabaseId)});
+	return pg::spi::execute(("SELECT FROM pg_replication_slots WHERE " + orphan).c_str(),
+							{pg::spi::oid(MyDatabaseId)}) == 0;
 }
 
 } // namespace pgbraid::catalog

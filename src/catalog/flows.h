@@ -48,11 +48,15 @@ struct Flow {
 	std::string wal_policy;
 	Oid owner;
 	bool paused;
-	bool at_home;	// false in a copy of the database that the flow was made in
-	int64 revision; // grows with each change of the definition
-	bool failover;	// option: standbys may keep a copy of the slot
+	bool at_home;		 // false in a copy of the database that the flow was made in
+	int64 revision;		 // grows with each change of the definition
+	bool failover;		 // option: standbys may keep a copy of the slot
+	bool follows_family; // option: it runs only while its database is checked out
+	bool rests;			 // that is not so now
+	bool is_of_branch;	 // it was copied with the database when a branch was made
 
-	bool shall_run() const { return !paused && at_home; }
+	bool shall_run() const { return !paused && at_home && !rests; }
+	bool shall_begin_anew() const { return !paused && !at_home && follows_family && is_of_branch && !rests; }
 };
 
 // The name of the slot of a flow in this database; unique in the cluster.
@@ -63,10 +67,12 @@ std::optional<std::vector<Flow>> read_flows();
 std::optional<Flow> read_flow(int64 id);
 
 struct Progress {
-	int64 generation = 0;	// of the slot; grows each time one is made anew
-	bool streaming = false; // the slot exists
-	std::string stream;		// servers and stream that the sequences speak of
-	uint64 first_sequence = 0;
+	int64 generation = 0;		  // of the slot; grows each time one is made anew
+	bool streaming = false;		  // the slot exists
+	std::string stream;			  // servers and stream that the sequences speak of
+	uint64 first_sequence = 0;	  // where it ended before the flow wrote to it, or before its last turn
+	uint64 message_before = 0;	  // of ours, before that turn
+	core::Position before;		  // and its position
 	core::Checkpoint settled;	  // without lsn: that is the slot's
 	int64 revision = 0;			  // of the definition that the last worker ran with
 	core::Lsn revision_lsn = 0;	  // what was committed before was judged by an earlier one
@@ -81,6 +87,13 @@ void begin_generation(int64 flow, int64 generation);
 // The slot of this generation is in use, from here in the stream on. False if somebody has asked meanwhile to begin
 // anew.
 bool begin_streaming(int64 flow, int64 generation, const std::string &stream, uint64 first_sequence);
+
+// Others of the family have written to the stream, which ends here. What is ours in it ends with `message`, at
+// `position`.
+void begin_turn(int64 flow, uint64 first_sequence, uint64 message, const core::Position &position);
+
+// In a copy: as pgflow_resume does it, unless somebody else has done it.
+void begin_anew(int64 flow);
 
 // It writes to another stream now, which ends here.
 void change_stream(int64 flow, const std::string &stream, uint64 sequence);

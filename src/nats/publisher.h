@@ -21,6 +21,7 @@ struct PublisherOptions {
 	ConnectionOptions connection;
 	StreamConfig stream;
 	core::History history;
+	std::optional<core::Turn> turn; // where others of a family write to the stream as well
 	// Nats-Msg-Id (the server then also de-duplicates), else Pgbraid-Id with the same value. Only with the former is a
 	// foreign writer noticed whenever it writes; with the latter, a message of ours whose place it takes can be lost.
 	bool message_id = true;
@@ -42,6 +43,7 @@ public:
 	struct Progress {
 		State state = State::connecting;
 		std::optional<core::StreamTail> tail; // as found on the first connection; set before `ready` is first seen
+		std::optional<core::OwnEnd> own;	  // with it, if a turn was given
 		std::uint64_t acknowledged_messages = 0;
 		std::uint64_t acknowledged_sequence = 0; // of the stream
 		core::Position acknowledged_position{};	 // of the last acknowledged message; meaningless before the first

@@ -133,9 +133,25 @@ Sender::Maybe Sender::resume()
 	auto tail = read_tail(*connection_, options_.stream.name);
 	if (!tail.ok())
 		return trouble(tail.error());
+	if (auto trouble = find_own(*tail))
+		return trouble;
 	if (auto resumed = outbox_.resume(*tail); !resumed.ok())
 		return Trouble{resumed.error(), Remedy::give_up};
 	begin_round(*tail);
+	return std::nullopt;
+}
+
+// Only once: from then on nobody writes but us.
+Sender::Maybe Sender::find_own(const core::StreamTail &tail)
+{
+	if (!options_.turn || progress_.own)
+		return std::nullopt;
+	auto found = core::find_own_end(*options_.turn, tail, [this](std::uint64_t sequence) {
+		return read_message(*connection_, options_.stream.name, sequence);
+	});
+	if (!found.ok())
+		return trouble(found.error());
+	progress_.own = *found;
 	return std::nullopt;
 }
 

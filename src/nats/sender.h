@@ -34,6 +34,7 @@ private:
 	Maybe connect();
 	Maybe round();
 	Maybe resume();
+	Maybe find_own(const core::StreamTail &tail);
 	void begin_round(const core::StreamTail &tail);
 	Maybe send();
 	Maybe widen(const core::Batch &batch);

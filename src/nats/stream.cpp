@@ -178,6 +178,20 @@ std::string_view header(std::string_view headers, std::string_view name)
 	return begin == std::string_view::npos ? std::string_view() : value.substr(begin);
 }
 
+// What the headers of a message say, of one that STREAM.MSG.GET has answered with.
+void read_headers(core::StreamTail &to, std::string_view message)
+{
+	auto headers = core::decode_base64(json_string(json_member(message, "hdrs")));
+	for (const char *name : {"Nats-Msg-Id", "Pgbraid-Id"})
+		if (!to.last)
+			to.last = core::parse_message_id(header(headers, name));
+	to.snapshot = header(headers, "Pgbraid-Snapshot");
+	to.piece = core::parse_piece(header(headers, "Pgbraid-Part"), header(headers, "Pgbraid-Size"),
+								 header(headers, "Pgbraid-Hash"));
+	if (to.piece)
+		to.subject = json_string(json_member(message, "subject"));
+}
+
 } // namespace
 
 Status ensure_stream(const Connection &connection, const StreamConfig &config)
@@ -229,16 +243,26 @@ Result<core::StreamTail> read_tail(const Connection &connection, const std::stri
 		return tail;
 	if (last->error.code != 0)
 		return jetstream_error(last->error, what);
-	auto headers = core::decode_base64(json_string(json_member(json_member(last->text, "message"), "hdrs")));
-	for (const char *name : {"Nats-Msg-Id", "Pgbraid-Id"})
-		if (!tail.last)
-			tail.last = core::parse_message_id(header(headers, name));
-	tail.snapshot = header(headers, "Pgbraid-Snapshot");
-	tail.piece = core::parse_piece(header(headers, "Pgbraid-Part"), header(headers, "Pgbraid-Size"),
-								   header(headers, "Pgbraid-Hash"));
-	if (tail.piece)
-		tail.subject = json_string(json_member(json_member(last->text, "message"), "subject"));
+	read_headers(tail, json_member(last->text, "message"));
 	return tail;
+}
+
+Result<std::optional<core::StreamTail>> read_message(const Connection &connection, const std::string &stream,
+													 std::uint64_t sequence)
+{
+	// Of any subject: without saying so, one that was taken out of the stream would not lead to the next.
+	auto answer = ask(connection, "STREAM.MSG.GET." + stream,
+					  "{\"seq\":" + std::to_string(sequence) + ",\"next_by_subj\":\">\"}");
+	if (!answer.ok())
+		return answer.error();
+	if (answer->error.code == jetstream::no_message_found)
+		return std::optional<core::StreamTail>();
+	if (answer->error.code != 0)
+		return jetstream_error(answer->error, "could not read a message of stream \"" + stream + "\"");
+	auto message = json_member(answer->text, "message");
+	core::StreamTail found{json_number(json_member(message, "seq")), std::nullopt};
+	read_headers(found, message);
+	return std::optional(found);
 }
 
 Result<std::string> jetstream_account(const Connection &connection)

@@ -1,6 +1,6 @@
 // Streams of JetStream: made if missing, widened when ours, read at their end.
 #pragma once
-#include "core/flow/outbox.h"
+#include "core/flow/turns.h"
 #include "nats/connection.h"
 
 #include <string>
@@ -28,6 +28,10 @@ Status ensure_stream(const Connection &connection, const StreamConfig &config);
 // The last sequence of the stream, and what the headers of its last message say (if that message still exists).
 // Answered by the stream's leader.
 Result<core::StreamTail> read_tail(const Connection &connection, const std::string &stream);
+
+// The first message from that sequence on, in the same form; nothing if there is none.
+Result<std::optional<core::StreamTail>> read_message(const Connection &connection, const std::string &stream,
+													 std::uint64_t sequence);
 
 // Reads only: is JetStream on, may we ask? The account's limits in one line of text.
 Result<std::string> jetstream_account(const Connection &connection);

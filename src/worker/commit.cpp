@@ -18,7 +18,10 @@ namespace pgbraid::worker {
 namespace {
 
 // What the running transaction leads to when it commits.
+constexpr int most_databases = 8;
 struct Notes {
+	Oid databases[most_databases];
+	int database_count;
 	bool catalog_changed, job_changed, claimable_run, scheduled_run, offerable_run, withdrawn_run;
 	int ready_commands;
 	List *interrupts; // in TopTransactionContext
@@ -46,6 +49,12 @@ void tell_of_runs()
 		nudge_dispatcher(MyDatabaseId);
 }
 
+void tell_of_databases()
+{
+	for (int i = 0; i < notes.database_count; i++)
+		touch(notes.databases[i]);
+}
+
 void interrupt_executors()
 {
 	ListCell *cell;
@@ -59,6 +68,7 @@ void at_end_of_transaction(XactEvent event, void *)
 		bool has_scheduler = (notes.catalog_changed || notes.job_changed) && touch_scheduler(MyDatabaseId);
 		if (notes.catalog_changed || (notes.job_changed && !has_scheduler))
 			touch(MyDatabaseId);
+		tell_of_databases();
 		tell_of_runs();
 		if (event == XACT_EVENT_COMMIT)
 			interrupt_executors();
@@ -126,6 +136,15 @@ void install_commit_hooks()
 void note_catalog_change() noexcept
 {
 	notes.catalog_changed = true;
+}
+
+void note_database_change(Oid database) noexcept
+{
+	for (int i = 0; i < notes.database_count; i++)
+		if (notes.databases[i] == database)
+			return;
+	if (notes.database_count < most_databases)
+		notes.databases[notes.database_count++] = database;
 }
 
 void note_job_change() noexcept

@@ -10,6 +10,9 @@ void install_commit_hooks(); // in _PG_init
 // The running transaction changes what workers there should be; they hear of it when it commits.
 void note_catalog_change() noexcept;
 
+// The running transaction gives the database another name, or another place among branches: its workers hear of it.
+void note_database_change(Oid database) noexcept;
+
 // The running transaction changes a job; makes a run that an executor, or who calls pgjob_claim, can begin with;
 // changes one that the scheduler looks after; or wants what an executor does for a run to be cancelled.
 void note_job_change() noexcept;

@@ -1,4 +1,5 @@
 // One per database that has something to do: compares what the catalog wants with what runs, and mends the difference.
+#include "catalog/branches.h"
 #include "catalog/flows.h"
 #include "catalog/jobs.h"
 #include "pg/transaction.h"
@@ -182,6 +183,15 @@ long until_next_start()
 	return Max(least, 20L);
 }
 
+// It may have been given another one.
+void take_up_name()
+{
+	std::string name = catalog::name_of_database(MyDatabaseId);
+	Lock lock(Lock::exclusive);
+	namestrcpy(&self().name, name.c_str());
+	self().database_name = self().name;
+}
+
 struct Wanted {
 	bool extension_exists;
 	std::vector<Flow> flows;
@@ -191,9 +201,18 @@ struct Wanted {
 Wanted read_wanted()
 {
 	return pg::in_transaction("reading pgbraid.flows", [] {
+		take_up_name();
 		auto flows = catalog::read_flows();
 		return Wanted{flows.has_value(), flows.value_or(std::vector<Flow>{}), catalog::has_jobs()};
 	});
+}
+
+// Where a branch was made of the database that a flow ran in. That changes the catalog, so all is read again.
+void begin_anew(const std::vector<Flow> &flows)
+{
+	for (const Flow &flow : flows)
+		if (flow.shall_begin_anew())
+			pg::in_transaction("beginning a flow in a new branch", [&] { catalog::begin_anew(flow.id); });
 }
 
 bool drop_orphan_slots(bool extension_exists)
@@ -209,6 +228,7 @@ void run()
 	for (;;) {
 		uint32 touched = pg_atomic_read_u32(&self().touched);
 		Wanted wanted = read_wanted();
+		begin_anew(wanted.flows);
 		bool slots_clear = false;
 		while (pg_atomic_read_u32(&self().touched) == touched) {
 			bool clear = clear_strays(wanted.flows);

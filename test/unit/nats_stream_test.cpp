@@ -112,6 +112,24 @@ TEST_F(NatsStream, HasATail)
 	EXPECT_STREQ(read_tail(*connection_, "ABSENT").error().sqlstate, "55000");
 }
 
+TEST_F(NatsStream, IsReadFromASequenceOn)
+{
+	ASSERT_TRUE(ensure_stream(*connection_, {"S", "pgbraid test", {"a.b", "c"}, 1}).ok());
+	for (const char *subject : {"a.b", "c", "a.b"})
+		ASSERT_TRUE(connection_->request(subject, "m").ok());
+	auto sequence_from = [this](std::uint64_t sequence) {
+		auto message = read_message(*connection_, "S", sequence);
+		EXPECT_TRUE(message.ok());
+		return message.ok() && *message ? (*message)->sequence : 0;
+	};
+	EXPECT_EQ(sequence_from(2), 2u);
+	api(*connection_, "STREAM.MSG.DELETE.S", R"({"seq":2})");
+	EXPECT_EQ(sequence_from(2), 3u) << "the next one, where it was taken out";
+	EXPECT_EQ(sequence_from(3), 3u);
+	EXPECT_EQ(sequence_from(4), 0u);
+	EXPECT_STREQ(read_message(*connection_, "ABSENT", 1).error().sqlstate, "55000");
+}
+
 TEST_F(NatsStream, RefusesWhatTheServerRefuses)
 {
 	auto status = ensure_stream(*connection_, {"S", "pgbraid test", {"a.b"}, 3});

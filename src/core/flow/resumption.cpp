@@ -7,21 +7,29 @@ namespace {
 
 constexpr Position nowhere{};
 
-// Of the last message, if it is one of this flow, of this epoch or an earlier one.
-std::optional<Epoch> own_epoch(const Standing &standing)
+// What is known of our messages, and the message that it is known by: the last of the stream, or of what is ours in it.
+struct Known {
+	const Standing &standing;
+	const StreamTail &end;
+	bool by_turns; // others write as well: what ended before `end` counts, too
+};
+
+// Of the message, if it is one of this flow, of this epoch or an earlier one.
+std::optional<Epoch> own_epoch(const Standing &standing, const StreamTail &message)
 {
-	if (!standing.tail.last || standing.tail.last->history.system != standing.system)
+	if (!message.last || message.last->history.system != standing.system)
 		return std::nullopt;
-	auto theirs = parse_epoch(standing.tail.last->history.epoch);
+	auto theirs = parse_epoch(message.last->history.epoch);
 	bool own = theirs && theirs->is_same_flow(standing.epoch) && !theirs->is_later_than(standing.epoch);
 	return own ? theirs : std::nullopt;
 }
 
-Resumption after_event(const Standing &standing, const Epoch &theirs)
+Resumption after_event(const Known &known, const Epoch &theirs)
 {
+	const Standing &standing = known.standing;
 	Resumption found;
-	found.after = standing.tail.last->position;
-	found.in_snapshot = !standing.tail.snapshot.empty();
+	found.after = known.end.last->position;
+	found.in_snapshot = !known.end.snapshot.empty();
 	// Of the first row of a snapshot, what precedes it (a schema, a piece) bears no mark of it. But WAL has its records
 	// at multiples of 8 only, and rows of a snapshot have no place in between.
 	bool is_place_of_record = found.after.lsn % 8 == 0;
@@ -32,7 +40,7 @@ Resumption after_event(const Standing &standing, const Epoch &theirs)
 		return found;
 	}
 	auto ancestor = std::find_if(standing.ancestors.begin(), standing.ancestors.end(),
-								 [&theirs](const Ancestor &known) { return known.timeline == theirs.timeline; });
+								 [&theirs](const Ancestor &one) { return one.timeline == theirs.timeline; });
 	if (ancestor == standing.ancestors.end()) {
 		found.course = Course::restored;
 	} else if (found.after.lsn >= ancestor->end) {
@@ -46,14 +54,33 @@ Resumption after_event(const Standing &standing, const Epoch &theirs)
 
 // The last message is gone, or says nothing of us: its sequence alone may be known. Or another stream was written so
 // far.
-Resumption after_sequence(const Standing &standing)
+Resumption after_sequence(const Known &known)
 {
 	Resumption found;
-	for (const Checkpoint *checkpoint : {&standing.known, &standing.settled})
-		if (checkpoint->sequence > 0 && checkpoint->sequence == standing.tail.sequence)
+	const Standing &standing = known.standing;
+	std::uint64_t end = known.end.sequence;
+	for (const Checkpoint *checkpoint : {&standing.known, &standing.settled, &standing.before})
+		if (checkpoint->sequence > 0 && (checkpoint->sequence == end || (known.by_turns && checkpoint->sequence < end)))
 			found.after = std::max(found.after, checkpoint->position);
 	if (standing.known.sequence == 0)
 		found.after = std::max(found.after, standing.known.position);
+	return found;
+}
+
+Resumption after_end(const Known &known)
+{
+	const Standing &standing = known.standing;
+	if (known.end.sequence < standing.settled.sequence)
+		return {.course = Course::lost};
+	auto theirs = own_epoch(standing, known.end);
+	bool same_generation = theirs && theirs->generation == standing.epoch.generation;
+	Resumption found = same_generation ? after_event(known, *theirs) : after_sequence(known);
+	found.went_back = known.end.sequence < standing.known.sequence;
+	// Of our own making, and yet older than what is settled: other messages have taken the place of those.
+	if (same_generation && found.course == Course::go_on && found.after != nowhere && !found.has_undone &&
+		found.after < standing.settled.position)
+		found.course = Course::lost;
+	found.begins_turn = known.by_turns && known.end.sequence < standing.tail.sequence;
 	return found;
 }
 
@@ -61,19 +88,16 @@ Resumption after_sequence(const Standing &standing)
 
 Resumption resume_after(const Standing &standing)
 {
-	auto theirs = own_epoch(standing);
-	if (standing.tail.last && !theirs && standing.tail.sequence != standing.first_sequence)
+	bool is_family = standing.follows_family && is_of_family(standing.tail, standing.system, standing.epoch);
+	bool is_foreign = standing.tail.last && !is_family && !own_epoch(standing, standing.tail) &&
+					  standing.tail.sequence != standing.first_sequence;
+	bool is_replaced = standing.own && standing.own->tail.last && !own_epoch(standing, standing.own->tail);
+	if (is_foreign || is_replaced)
 		return {.course = Course::other_writer};
-	if (standing.tail.sequence < standing.settled.sequence)
-		return {.course = Course::lost};
-	bool same_generation = theirs && theirs->generation == standing.epoch.generation;
-	Resumption found = same_generation ? after_event(standing, *theirs) : after_sequence(standing);
-	found.went_back = standing.tail.sequence < standing.known.sequence;
-	// Of our own making, and yet older than what is settled: other messages have taken the place of those.
-	if (same_generation && found.course == Course::go_on && found.after != nowhere && !found.has_undone &&
-		found.after < standing.settled.position)
-		found.course = Course::lost;
-	return found;
+	if (standing.own)
+		return after_end({standing, standing.own->tail, true});
+	static const StreamTail nothing;
+	return after_end({standing, is_family ? nothing : standing.tail, is_family});
 }
 
 } // namespace pgbraid::core

@@ -3,6 +3,7 @@
 #include "core/flow/epoch.h"
 #include "core/flow/outbox.h"
 #include "core/flow/settling.h"
+#include "core/flow/turns.h"
 
 #include <vector>
 
@@ -25,6 +26,11 @@ struct Standing {
 	Checkpoint settled;				  // older than the durability horizon: WAL up to its lsn may be gone
 	Checkpoint known;				  // the last that was acknowledged to an earlier worker; if only its position
 									  // is known, by another stream
+
+	// Of a flow that follows its family: others write to the stream as well, in turn.
+	bool follows_family = false;
+	std::optional<OwnEnd> own; // nothing, if this stream has nothing of ours to go on after
+	Checkpoint before;		   // our last message when our last turn began, and where the stream ended then
 };
 
 enum class Course {
@@ -40,7 +46,8 @@ struct Resumption {
 	bool went_back = false;	  // the stream lost acknowledged messages, which are published again
 	bool has_undone = false;  // its last messages are of a history that a failover or a recovery has undone
 	bool must_be_met = false; // WAL has the event at `after`, if the slot is not confirmed beyond it
-	bool in_snapshot = false; // the last message is a row of a snapshot: tail.snapshot
+	bool in_snapshot = false; // our last message is a row of a snapshot: tail.snapshot
+	bool begins_turn = false; // others of the family have written since
 };
 
 Resumption resume_after(const Standing &standing);

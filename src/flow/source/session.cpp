@@ -1,5 +1,6 @@
 #include "flow/source/session.h"
 
+#include "catalog/branches.h"
 #include "core/base/sqlstate.h"
 #include "flow/source/standing.h"
 #include "pg/transaction.h"
@@ -27,6 +28,10 @@ constexpr int snapshot_pause_ms = 200;
 
 // A table is locked, or a commit not yet visible.
 constexpr long blocked_pause_ms = 20;
+
+// So long a worker waits for the one of the branch that was left, and for word that its own branch is.
+constexpr int handover_ms = 5 * 1000, word_ms = 1000;
+constexpr long handover_pause_ms = 10;
 
 // A worker that has streamed this long did not fail at the start.
 constexpr int stable_ms = 10 * 1000;
@@ -57,6 +62,26 @@ catalog::Progress load_progress(int64 flow)
 	return pg::in_transaction("reading pgbraid.flow_progress", [=] { return catalog::read_progress(flow); });
 }
 
+nats::PublisherOptions publisher_options(const Definition &definition, const catalog::Progress &progress)
+{
+	auto options = pg::in_transaction("looking up the tables of the publication",
+									  [&] { return definition.publisher_options(history_of(progress)); });
+	if (definition.flow.follows_family)
+		options.turn = turn_of(progress, name_of_stream(definition.connection, definition.flow.stream));
+	return options;
+}
+
+std::vector<Oid> other_databases_of_family()
+{
+	std::vector<Oid> others;
+	pg::in_transaction("looking up the branches of the database", [&] {
+		for (const catalog::Member &member : catalog::read_family(MyDatabaseId).members)
+			if (member.oid != MyDatabaseId)
+				others.push_back(member.oid);
+	});
+	return others;
+}
+
 void wait_callback(core::Lsn lsn)
 {
 	current->wait_for_wal(lsn);
@@ -67,9 +92,7 @@ void wait_callback(core::Lsn lsn)
 Session::Session(catalog::Flow flow)
 	: definition_(std::move(flow)), flow_(definition_.flow), progress_(load_progress(flow_.id)),
 	  history_(history_of(progress_)), event_fd_(make_event_fd()), waiter_("PgbraidFlow", event_fd_),
-	  publisher_(pg::in_transaction("looking up the tables of the publication",
-									[this] { return definition_.publisher_options(history_); }),
-				 event_fd_),
+	  publisher_(publisher_options(definition_, progress_), event_fd_),
 	  outlet_(
 		  publisher_, [this] { sleep(1000); }, [this] { service(); }),
 	  encoder_(definition_.encoder_options(history_)), plans_(definition_.plan_options()),
@@ -80,6 +103,7 @@ Session::Session(catalog::Flow flow)
 	  letters_(flow_.id), report_(flow_.name), start_(definition_, progress_,
 													  {.wait_for_wal = wait_callback,
 													   .await_tail = [this] { return await_tail(); },
+													   .own_end = [this] { return publisher_.progress().own; },
 													   .await_durable = [this] { await_durable(); }}),
 	  durability_(flow_.name, settings::flow_wait_for_standbys(), settings::flow_wait_for_standbys() && flow_.failover),
 	  configuration_(pg::configuration_generation()), touched_(pg_atomic_read_u32(&worker::self().touched))
@@ -90,7 +114,7 @@ Session::Session(catalog::Flow flow)
 // What a message may weigh is known once the publisher has been connected.
 Decoder::Parts Session::parts()
 {
-	oversize_.emplace(definition_.oversize_mode(), history_, publisher_.progress().max_payload, start_.tail());
+	oversize_.emplace(definition_.oversize_mode(), history_, publisher_.progress().max_payload, start_.own_tail());
 	return {.flow = flow_.id,
 			.history = history_,
 			.encoder = encoder_,
@@ -110,10 +134,23 @@ Session::~Session()
 
 void Session::run()
 {
+	if (flow_.follows_family)
+		await_handover();
 	publisher_.start();
 	start_.find();
 	start_decoding();
 	decode();
+}
+
+// What the worker of the branch before still publishes would be in our way, and ours in its. The stream bears it, but
+// either would have to start again.
+void Session::await_handover()
+{
+	std::string stream = name_of_stream(definition_.connection, flow_.stream);
+	std::vector<Oid> others = other_databases_of_family();
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), handover_ms);
+	while (is_written_in(others, stream) && GetCurrentTimestamp() < deadline)
+		sleep(handover_pause_ms);
 }
 
 // On the first connection the publisher finds out where the stream ends.
@@ -143,7 +180,7 @@ void Session::start_decoding()
 	backfill_->load();
 	if (backfill_->must_begin())
 		(void) backfill_->begin();
-	backfill_->resume(start_.is_in_snapshot() ? start_.tail().snapshot : "", start_.judged());
+	backfill_->resume(start_.is_in_snapshot() ? start_.own_tail().snapshot : "", start_.judged());
 	auto start = pg::in_transaction("reading pgbraid.flow_snapshots", [&] { return catalog::initial_start(flow_.id); });
 	if (start)
 		decoder_->begin_at(std::move(*start));
@@ -297,10 +334,27 @@ void Session::check_publisher(const nats::Publisher::Progress &progress)
 	bool went_back = progress.error->sqlstate == std::string_view(core::sqlstate::data_corrupted);
 	if (went_back)
 		pg_atomic_write_u64(&worker::self().acknowledged_lsn, 0);
+	if (flow_.follows_family && progress.error->sqlstate == std::string_view(core::sqlstate::not_in_prerequisite_state))
+		give_way();
 	report_.publishing(progress);
 	if (went_back)
 		worker::leave(worker::State::stopped);
 	throw pg::Failure(*progress.error);
+}
+
+// Somebody else writes: most likely another branch was checked out, and the manager is about to say so. If not, another
+// worker looks who it is.
+void Session::give_way()
+{
+	ereport(LOG, (errmsg("flow \"%s\" gives way to another writer of stream \"%s\"", flow_.name.c_str(),
+						 flow_.stream.c_str())));
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), word_ms);
+	while (!worker::stop_requested() && GetCurrentTimestamp() < deadline) {
+		pg::call([] { pg::check_interrupts(); });
+		waiter_.wait(handover_pause_ms);
+	}
+	worker::clear_trouble(worker::self()); // that of the refusal
+	worker::leave(worker::State::stopped);
 }
 
 } // namespace pgbraid::flow

@@ -29,6 +29,7 @@ public:
 	void stop_publisher() noexcept { publisher_.stop(std::chrono::milliseconds{200}); }
 
 private:
+	void await_handover();
 	core::StreamTail await_tail();
 	void start_decoding();
 	Decoder::Parts parts();
@@ -40,6 +41,7 @@ private:
 	void sleep(long timeout_ms);
 	void service();
 	void check_publisher(const nats::Publisher::Progress &progress);
+	[[noreturn]] void give_way();
 	bool may_leave(const nats::Publisher::Progress &progress) const;
 	void await_durable();
 	long idle_timeout() const;

@@ -8,6 +8,7 @@ extern "C" {
 #include "miscadmin.h"
 }
 
+#include <algorithm>
 #include <array>
 #include <functional>
 
@@ -62,7 +63,31 @@ core::Standing standing_of(const catalog::Progress &progress, const core::Stream
 			.wal_end = GetFlushRecPtr(nullptr),
 			.first_sequence = progress.first_sequence,
 			.settled = progress.settled,
-			.known = known()};
+			.known = known(),
+			.before = {.sequence = progress.first_sequence, .position = progress.before}};
+}
+
+std::optional<core::Turn> turn_of(const catalog::Progress &progress, const std::string &stream)
+{
+	if (!progress.streaming || progress.stream != stream)
+		return std::nullopt;
+	remember_stream(stream, epoch_of(progress));
+	return core::Turn{.system = GetSystemIdentifier(),
+					  .epoch = epoch_of(progress),
+					  .first_sequence = progress.first_sequence,
+					  .message_before = progress.message_before,
+					  .known = known().sequence,
+					  .settled = progress.settled.sequence};
+}
+
+bool is_written_in(const std::vector<Oid> &databases, const std::string &stream)
+{
+	uint64 stream_hash = std::hash<std::string>()(stream);
+	worker::Lock lock(worker::Lock::shared);
+	return std::any_of(databases.begin(), databases.end(), [=](Oid database) {
+		const worker::Entry *entry = worker::find(worker::Kind::flow, database, worker::self().object);
+		return entry != nullptr && entry->pid != 0 && entry->stream_hash == stream_hash;
+	});
 }
 
 void remember_stream(const std::string &stream, const core::Epoch &epoch)

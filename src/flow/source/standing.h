@@ -15,6 +15,12 @@ std::string name_of_stream(const nats::ConnectionOptions &connection, const std:
 
 core::Standing standing_of(const catalog::Progress &progress, const core::StreamTail &tail);
 
+// Of a flow that follows its family: what it knows of its last turn; nothing, if it has had none in this stream.
+std::optional<core::Turn> turn_of(const catalog::Progress &progress, const std::string &stream);
+
+// Does the same flow of one of these databases write to that stream now?
+bool is_written_in(const std::vector<Oid> &databases, const std::string &stream);
+
 // What is acknowledged, for the next worker, as long as the server runs. `remember_stream` first: it forgets what is of
 // another epoch, and sequences of another stream.
 void remember_stream(const std::string &stream, const core::Epoch &epoch);

@@ -48,9 +48,13 @@ void Start::find()
 	set_up_slot();
 	tail_ = callbacks_.await_tail();
 	note_stream();
-	found_ = core::resume_after(standing_of(progress_, tail_));
+	core::Standing standing = standing_of(progress_, tail_);
+	standing.follows_family = flow_.follows_family;
+	standing.own = own_ = callbacks_.own_end();
+	found_ = core::resume_after(standing);
 	check_course();
 	tell_of_losses();
+	note_turn();
 	note_definition();
 	rewind_snapshots();
 }
@@ -140,6 +144,20 @@ void Start::tell_of_losses() const
 			 "Let synchronous standbys confirm commits: flows wait for those.");
 }
 
+// Others have written since. Once we write as well, nothing but this tells where to look for what we had written
+// before.
+void Start::note_turn()
+{
+	if (!found_.begins_turn)
+		return;
+	progress_.first_sequence = tail_.sequence;
+	progress_.message_before = own_ ? own_->message : 0;
+	progress_.before = found_.after;
+	pg::in_transaction("writing pgbraid.flow_progress",
+					   [&] { catalog::begin_turn(flow_.id, tail_.sequence, progress_.message_before, found_.after); });
+	callbacks_.await_durable();
+}
+
 // How far the definition before has come is in shared memory, which a crash would empty. What the stream has lost of it
 // is judged by the present one.
 void Start::note_definition()
@@ -164,7 +182,7 @@ void Start::note_definition()
 void Start::rewind_snapshots() const
 {
 	if (!pg::in_transaction("reading pgbraid.flow_snapshots", [&] {
-			return catalog::rewind_snapshots(flow_.id, tail_.sequence, settings::flow_horizon_ms());
+			return catalog::rewind_snapshots(flow_.id, own_tail().sequence, settings::flow_horizon_ms());
 		}))
 		give_up_lost(flow_.name, "its stream no longer has rows of a snapshot that it had acknowledged");
 }

@@ -13,11 +13,12 @@ namespace pgbraid::flow {
 
 class Start {
 public:
-	// `await_tail` waits until the publisher has found the end of the stream, `await_durable` until what this session
-	// has written is safe. `progress` is kept up to date.
+	// `await_tail` waits until the publisher has found the end of the stream, and `own_end` says what it has found of
+	// ours by then. `await_durable` waits until what this session has written is safe. `progress` is kept up to date.
 	struct Callbacks {
 		WaitForWal wait_for_wal;
 		std::function<core::StreamTail()> await_tail;
+		std::function<std::optional<core::OwnEnd>()> own_end;
 		std::function<void()> await_durable;
 	};
 	Start(const Definition &definition, catalog::Progress &progress, Callbacks callbacks);
@@ -28,6 +29,9 @@ public:
 	const std::string &slot_name() const noexcept { return slot_name_; }
 	const core::StreamTail &tail() const noexcept { return tail_; }
 
+	// The last message of ours: the tail, unless others of the family write to the stream as well.
+	const core::StreamTail &own_tail() const noexcept { return own_ ? own_->tail : tail_; }
+
 	// Everything up to here is in the stream.
 	core::Position stored() const noexcept { return found_.after; }
 
@@ -35,7 +39,7 @@ public:
 	// passed over is not looked at again.
 	core::Position judged() const noexcept { return std::max(found_.after, passed_over_); }
 
-	// The last message of the stream is a row of a snapshot.
+	// Our last message is a row of a snapshot.
 	bool is_in_snapshot() const noexcept { return found_.in_snapshot; }
 
 	// If WAL from `confirmed` on does not have the event that the stream ends with, it is not the WAL that was
@@ -51,6 +55,7 @@ private:
 	void note_stream();
 	void check_course() const;
 	void tell_of_losses() const;
+	void note_turn();
 	[[noreturn]] void refuse_other_writer() const;
 	void note_definition();
 	void rewind_snapshots() const;
@@ -61,6 +66,7 @@ private:
 	Callbacks callbacks_;
 	std::string slot_name_;
 	core::StreamTail tail_;
+	std::optional<core::OwnEnd> own_;
 	core::Resumption found_;
 	core::Position passed_over_;
 };
