@@ -114,7 +114,7 @@ void complete(Oid copy, bool sealed, bool is_cloned, const Finish &finish)
 bool copy_frozen(Oid copy, bool sealed, const Finish &finish, std::string &obstacle)
 {
 	const Request &request = current().request;
-	check_freezable(MyDatabaseId);
+	check_freezable();
 	if (request.mode == Mode::exclusive)
 		expel_sessions();
 	catalog::hold_database(copy); // against DROP DATABASE, while its files are being made
@@ -122,7 +122,7 @@ bool copy_frozen(Oid copy, bool sealed, const Finish &finish, std::string &obsta
 	if (is_cloned)
 		write_out(tablespaces_of(read_relations()), true); // so that there is less to write while others wait
 	Freeze freeze;
-	if (!freeze.take(MyDatabaseId, request.gate_timeout_ms)) {
+	if (!freeze.take(request.gate_timeout_ms)) {
 		obstacle = freeze.obstacle;
 		return false;
 	}

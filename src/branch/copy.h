@@ -13,7 +13,6 @@ namespace pgbraid::branch {
 // its label, as a JSON object.
 struct Intent {
 	std::string database, label;
-	Oid copy = InvalidOid;
 };
 Oid begin_copy(const std::function<Intent()> &prepare);
 

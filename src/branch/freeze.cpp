@@ -14,7 +14,6 @@ extern "C" {
 #include "utils/timestamp.h"
 }
 
-#include <csignal>
 #include <vector>
 
 namespace pgbraid::branch {
@@ -75,14 +74,15 @@ std::string holders_of(Oid table)
 // Autovacuum gives way to everybody else, too, unless it prevents wraparound.
 void interrupt_autovacuum()
 {
-	each("SELECT pid FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() "
-		 "   AND backend_type = 'autovacuum worker' AND query NOT LIKE '%(to prevent wraparound)'",
-		 {}, [](const Row &row) { kill((pid_t) row.integer(1), SIGINT); });
+	each("SELECT pg_catalog.pg_cancel_backend(pid) FROM pg_catalog.pg_stat_activity "
+		 " WHERE datname = pg_catalog.current_database() AND backend_type = 'autovacuum worker' "
+		 "   AND query NOT LIKE '%(to prevent wraparound)'",
+		 {}, [](const Row &) {});
 }
 
 } // namespace
 
-bool Freeze::lock_tables(bool (TableLocks::*step)(), TimestampTz deadline)
+bool Freeze::lock(bool (TableLocks::*step)(), TimestampTz deadline)
 {
 	for (bool is_first = true; !(locks_.*step)(); is_first = false) {
 		if (is_first)
@@ -116,15 +116,15 @@ bool Freeze::drain(TimestampTz deadline)
 	return true;
 }
 
-bool Freeze::take(Oid database, int gate_timeout_ms)
+bool Freeze::take(int gate_timeout_ms)
 {
 	show(Phase::locking);
-	if (!lock_tables(&TableLocks::take_tables, after(DeadlockTimeout / 2)))
+	if (!lock(&TableLocks::take_tables, after(DeadlockTimeout / 2)))
 		return false;
 	show(Phase::draining);
 	TimestampTz deadline = after(gate_timeout_ms);
-	gate_.emplace(database);
-	wal_.emplace(database);
+	gate_.emplace(MyDatabaseId);
+	wal_.emplace(MyDatabaseId);
 	if (!drain(deadline))
 		return false;
 	gate_->seal();
@@ -133,10 +133,10 @@ bool Freeze::take(Oid database, int gate_timeout_ms)
 		return false;
 	}
 	// And tables that the last writers have made.
-	if (!lock_tables(&TableLocks::take_catalogs, deadline) || !lock_tables(&TableLocks::take_tables, deadline))
+	if (!lock(&TableLocks::take_catalogs, deadline) || !lock(&TableLocks::take_tables, deadline))
 		return false;
 	std::vector<TransactionId> open;
-	for (const Writer &writer : read_writers(database))
+	for (const Writer &writer : read_writers(MyDatabaseId))
 		open.push_back(writer.transaction);
 	wal_->begin(std::move(open));
 	return true;
@@ -148,12 +148,12 @@ void Freeze::open_gate()
 	wal_.reset();
 }
 
-void check_freezable(Oid database)
+void check_freezable()
 {
 	std::string prepared;
 	each("SELECT string_agg(quote_literal(gid), ', ' ORDER BY prepared) FROM pg_catalog.pg_prepared_xacts p "
 		 "  JOIN pg_catalog.pg_database d ON d.datname = p.database WHERE d.oid = $1",
-		 {oid(database)}, [&](const Row &row) { prepared = row.text(1); });
+		 {oid(MyDatabaseId)}, [&](const Row &row) { prepared = row.text(1); });
 	if (!prepared.empty())
 		throw pg::Failure({.sqlstate = "55000",
 						   .message = "the database has prepared transactions",

@@ -24,7 +24,7 @@ constexpr int64 pause = 30 * USECS_PER_SEC; // before the keeper tries again wha
 Operation *own = nullptr;
 bool has_finished = false;
 
-// For the keeper.
+// Is there something for the keeper to do afterwards?
 bool leaves_work(const Request &request)
 {
 	switch (request.verb) {

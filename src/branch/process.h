@@ -5,7 +5,7 @@
 
 namespace pgbraid::branch {
 
-// The operation of this process. show(), reach() and check_cancelled() are of use in a process without one, too.
+// The operation of this process, which must have one; the keeper has none, and calls the others below as well.
 Operation &current() noexcept;
 
 void show(Phase phase) noexcept;

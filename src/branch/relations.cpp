@@ -5,8 +5,6 @@
 extern "C" {
 #include "access/twophase.h"
 #include "catalog/pg_class_d.h"
-#include "catalog/pg_largeobject_d.h"
-#include "catalog/pg_largeobject_metadata_d.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"

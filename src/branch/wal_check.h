@@ -20,8 +20,8 @@ struct PageNumber {
 
 class WalCheck {
 public:
-	explicit WalCheck(
-		Oid database); // when the gate has been closed: before the first transaction that may still be open
+	// When the gate has been closed: before the first transaction that may still be open.
+	explicit WalCheck(Oid database);
 	~WalCheck();
 	WalCheck(const WalCheck &) = delete;
 	WalCheck &operator=(const WalCheck &) = delete;

@@ -65,7 +65,8 @@ constinit Statement delete_without_job{
 
 // By the index, which remembers what is dead of its entries: the table holds as many as there were since its last
 // vacuum.
-constinit Statement delete_changes{"DELETE FROM pgbraid.job_changes WHERE id > 0 RETURNING job"};
+constinit Statement delete_changes{"DELETE FROM pgbraid.job_changes WHERE id > 0 RETURNING job",
+								   Statement::Scan::plain};
 
 constinit Statement update_note{
 	"UPDATE pgbraid.job_progress SET note = nullif($2, '') WHERE job = $1 AND note IS DISTINCT FROM nullif($2, '')"};

@@ -217,11 +217,16 @@ namespace {
 
 // A plan is kept, and the tables that it is for may grow from nothing to millions of rows before anybody analyses them:
 // the way by the indexes is right for both. Compiling it is never worth it. For AtEOXact_GUC.
-int begin_planning_by_indexes()
+int begin_planning_by_indexes(Statement::Scan scan)
 {
+	auto turn_off = [](const char *name) {
+		(void) set_config_option(name, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	};
 	int level = NewGUCNestLevel();
 	for (const char *name : {"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"})
-		(void) set_config_option(name, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		turn_off(name);
+	if (scan == Statement::Scan::plain)
+		turn_off("enable_bitmapscan");
 	return level;
 }
 
@@ -231,7 +236,7 @@ uint64 Statement::execute(std::initializer_list<Parameter> parameters)
 {
 	return call([&] {
 		Arguments given(parameters);
-		int level = plan_ != nullptr && SPI_plan_is_valid(plan_) ? 0 : begin_planning_by_indexes();
+		int level = plan_ != nullptr && SPI_plan_is_valid(plan_) ? 0 : begin_planning_by_indexes(scan_);
 		if (plan_ == nullptr) {
 			SPIPlanPtr plan = SPI_prepare_cursor(sql_, given.count, given.types, CURSOR_OPT_GENERIC_PLAN);
 			if (plan == nullptr || SPI_keepplan(plan) != 0)

@@ -66,7 +66,11 @@ uint64 execute(const char *sql, std::initializer_list<Parameter> parameters = {}
 // object, which must not need a destructor.
 class Statement {
 public:
-	constexpr explicit Statement(const char *sql) noexcept : sql_(sql) {}
+	// A plain scan of an index marks the entries of rows that are gone, so that it passes over each of them once; one
+	// that makes a bitmap goes through all of them each time, until the table is vacuumed. Where rows come and go all
+	// the time and few are there, that counts; where conditions of two indexes meet, a bitmap does.
+	enum class Scan { any, plain };
+	constexpr explicit Statement(const char *sql, Scan scan = Scan::any) noexcept : sql_(sql), scan_(scan) {}
 	Statement(const Statement &) = delete;
 	Statement &operator=(const Statement &) = delete;
 
@@ -75,6 +79,7 @@ public:
 
 private:
 	const char *sql_;
+	Scan scan_;
 	::_SPI_plan *plan_ = nullptr;
 };
 

@@ -1,7 +1,7 @@
 #include "worker/process.h"
-#include "pg/background.h"
 
 #include "core/base/backoff.h"
+#include "pg/background.h"
 #include "pg/boundary.h"
 #include "settings/settings.h"
 

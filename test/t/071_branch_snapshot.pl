@@ -45,7 +45,6 @@ sub ended
 	return $background->{run}->finish ? '' : ${ $background->{err} };
 }
 
-my $number = 0;
 sub hold_at
 {
 	$braid->sql("ALTER SYSTEM SET pgbraid.branch_hold_at = '$_[0]'");
