@@ -46,13 +46,16 @@ COMMENT ON COLUMN pgbraid.branches.trashed_at IS 'of trash: when; it is removed 
 COMMENT ON COLUMN pgbraid.branches.log IS 'the latest operations on it';
 COMMENT ON COLUMN pgbraid.branches.labelled IS 'an operation has been done to it';
 
--- A copy by other means (CREATE DATABASE TEMPLATE) bears no label, and what was restored elsewhere is of another cluster.
-CREATE FUNCTION pgbraid.is_of_branch(home text, labelled boolean) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
+-- A copy by other means (CREATE DATABASE TEMPLATE) has a family of its own, as its own branches have, and what was
+-- restored elsewhere is of another cluster.
+CREATE FUNCTION pgbraid.is_of_family(home text) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-RETURN labelled AND split_part(home, '/', 1) = split_part(pgbraid.here(), '/', 1);
-COMMENT ON FUNCTION pgbraid.is_of_branch(text, boolean) IS
-	'was a flow with that home made in this database, or in the one that this branch was made from?';
+RETURN split_part(home, '/', 1) = split_part(pgbraid.here(), '/', 1) AND EXISTS (
+	SELECT FROM pgbraid.branches made JOIN pgbraid.branches here ON here.family = made.family
+	 WHERE made.database_oid = split_part(is_of_family.home, '/', 2)::oid AND made.labelled
+	   AND here.database_oid = split_part(pgbraid.here(), '/', 2)::oid AND here.labelled);
+COMMENT ON FUNCTION pgbraid.is_of_family(text) IS 'is the database of a flow with that home of the same family as this one?';
 
 CREATE FUNCTION pgbraid.find_database(database name) RETURNS oid
 LANGUAGE plpgsql STABLE STRICT

@@ -61,7 +61,7 @@ CREATE VIEW pgbraid.stat_flow AS
 	 CROSS JOIN LATERAL (
 		SELECT m.name, follows_here AND NOT m.checked_out AND NOT f.paused AS is_resting, NOT at_home AND NOT follows_here AS is_left_alone
 		  FROM pgbraid.branches m, LATERAL (SELECT f.home = pgbraid.here() AS at_home) h,
-		       LATERAL (SELECT coalesce(f.options->>'follow' = 'family' AND (at_home OR pgbraid.is_of_branch(f.home, m.labelled)), false) AS follows_here) k
+		       LATERAL (SELECT coalesce(f.options->>'follow' = 'family' AND (at_home OR pgbraid.is_of_family(f.home)), false) AS follows_here) k
 		 WHERE m.database_oid = split_part(pgbraid.here(), '/', 2)::oid) b
 	 CROSS JOIN LATERAL (
 		SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END AS now_lsn) wal;

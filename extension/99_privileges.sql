@@ -25,4 +25,4 @@ CREATE POLICY monitors ON pgbraid.job_progress FOR SELECT TO pg_monitor USING (t
 COMMENT ON POLICY monitors ON pgbraid.job_progress IS 'pg_monitor sees all';
 GRANT EXECUTE ON FUNCTION pgbraid.schedule_times(text, timestamptz, text, integer, jsonb, timestamptz) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION pgbraid.branch_operations(), pgbraid.workers(), pgbraid.here(), pgbraid.slot_name(bigint),
-	pgbraid.is_of_branch(text, boolean) TO pg_monitor;
+	pgbraid.is_of_family(text) TO pg_monitor;

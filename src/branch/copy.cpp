@@ -61,7 +61,8 @@ void clone_files(Files &files)
 	write_out(tablespaces, false);
 	copy_each(files, end - files.relations.begin(), clone_relation);
 	log_clones(files.copy, tablespaces);
-	files.freeze.check(); // which pages have been pruned, too
+	check_nobody_replays(); // who comes later begins after the record
+	files.freeze.check();	// which pages have been pruned, too
 	for (const PageNumber &page : files.freeze.pruned())
 		log_pruned(page, files.copy);
 }

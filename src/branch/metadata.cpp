@@ -47,13 +47,15 @@ Outcome rename(const Request &request)
 {
 	return change(request, [&](const Family &family, const Member &member) {
 		refuse_duplicate(family, member.kind, request.new_name);
+		for (const Member *child : family.made_from(member)) {
+			refuse_unfinished(*child); // its label is locked until it is done
+			catalog::label(child->oid, Patch().text("parent", request.new_name).json());
+		}
+		catalog::label(member.oid, Patch().text("name", request.new_name).json());
 		if (!member.is_checked_out) {
 			catalog::hold_connections(member.database);
 			rename_member(member.oid, resting_name(family, member.kind, request.new_name));
 		}
-		catalog::label(member.oid, Patch().text("name", request.new_name).json());
-		for (const Member *child : family.made_from(member))
-			catalog::label(child->oid, Patch().text("parent", request.new_name).json());
 		log(request, member.oid, "rename", "from " + member.name);
 	});
 }

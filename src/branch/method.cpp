@@ -95,4 +95,14 @@ bool chooses_clone(Method wanted, Oid copy)
 	return true;
 }
 
+void check_nobody_replays()
+{
+	const std::string readers = who_replays();
+	if (!readers.empty())
+		throw pg::Failure({.sqlstate = "55006",
+						   .message = "somebody has begun to replay WAL while the database was cloned",
+						   .detail = readers + ".",
+						   .hint = "Try again: it is copied through WAL then."});
+}
+
 } // namespace pgbraid::branch

@@ -8,4 +8,7 @@ namespace pgbraid::branch {
 // and can't be: 0A000, a file system can't; 55000, somebody replays WAL, who would have to copy the files in full.
 bool chooses_clone(Method wanted, Oid copy);
 
+// 55006 if somebody does by now. Asked again when the record of the clone is in WAL.
+void check_nobody_replays();
+
 } // namespace pgbraid::branch

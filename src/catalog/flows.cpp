@@ -37,7 +37,7 @@ Flow flow_from(const pg::spi::Row &row)
 			.failover = row.boolean(20),
 			.follows_family = row.boolean(21),
 			.rests = row.boolean(22),
-			.is_of_branch = row.boolean(23)};
+			.is_of_family = row.boolean(23)};
 }
 
 ColumnRule column_rule_from(const pg::spi::Row &row)
@@ -61,7 +61,7 @@ constexpr char select_flows[] =
 	"       owner::oid, paused, home = pgbraid.here(), revision, coalesce((options->>'failover')::boolean, false), "
 	"       coalesce(options->>'follow' = 'family', false), "
 	"       coalesce(options->>'follow' = 'family' AND NOT b.checked_out, false), "
-	"       coalesce(pgbraid.is_of_branch(home, b.labelled), false) "
+	"       pgbraid.is_of_family(home) "
 	"  FROM pgbraid.flows LEFT JOIN pgbraid.branches b ON b.database_oid = $2 "
 	" WHERE $1 IS NULL OR id = $1 ORDER BY id";
 
@@ -180,9 +180,10 @@ void begin_turn(int64 flow, uint64 first_sequence, uint64 message, const core::P
 
 void begin_anew(int64 flow)
 {
-	pg::spi::execute(
-		"SELECT pgbraid.begin_anew(id) FROM pgbraid.flows WHERE id = $1 AND home <> pgbraid.here() FOR UPDATE",
-		{pg::spi::bigint(flow)});
+	pg::spi::execute("SELECT FROM pgbraid.flows WHERE id = $1 FOR UPDATE", {pg::spi::bigint(flow)});
+	pg::spi::execute("SELECT pgbraid.begin_anew(id) FROM pgbraid.flows "
+					 " WHERE id = $1 AND home <> pgbraid.here() AND options->>'follow' = 'family' AND NOT paused",
+					 {pg::spi::bigint(flow)});
 }
 
 void begin_revision(int64 flow, int64 revision, core::Lsn lsn, uint64 sequence)

@@ -53,10 +53,10 @@ struct Flow {
 	bool failover;		 // option: standbys may keep a copy of the slot
 	bool follows_family; // option: it runs only while its database is checked out
 	bool rests;			 // that is not so now
-	bool is_of_branch;	 // it was copied with the database when a branch was made
+	bool is_of_family;	 // of this database is the one that it was made in
 
 	bool shall_run() const { return !paused && at_home && !rests; }
-	bool shall_begin_anew() const { return !paused && !at_home && follows_family && is_of_branch && !rests; }
+	bool shall_begin_anew() const { return !paused && !at_home && follows_family && is_of_family && !rests; }
 };
 
 // The name of the slot of a flow in this database; unique in the cluster.

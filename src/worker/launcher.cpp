@@ -126,15 +126,27 @@ private:
 	std::vector<Database> left_;
 };
 
-void start_touched(const std::vector<Database> &existing, Probe &probe)
+// Those whose commit has told of a change; asked before the databases are read, which may be there by that commit.
+struct Touched {
+	Oid databases[64];
+	int count = 0;
+	bool all = false; // more than there is room for
+};
+
+Touched take_all_touched()
 {
-	Oid touched[64];
-	int count;
-	if (take_touched(touched, 64, &count))
+	Touched touched;
+	touched.all = take_touched(touched.databases, (int) std::size(touched.databases), &touched.count);
+	return touched;
+}
+
+void start_touched(const Touched &touched, const std::vector<Database> &existing, Probe &probe)
+{
+	if (touched.all)
 		probe.restart(existing);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < touched.count; i++)
 		for (const Database &database : existing)
-			if (database.oid == touched[i])
+			if (database.oid == touched.databases[i])
 				start_manager(database);
 }
 
@@ -220,8 +232,9 @@ void run()
 	Probe probe;
 	probe.restart(databases());
 	for (;;) {
+		const Touched touched = take_all_touched();
 		std::vector<Database> existing = databases();
-		start_touched(existing, probe);
+		start_touched(touched, existing, probe);
 		tend(existing);
 		probe.step();
 		TimestampTz keeper_at = keep_branches(existing);

@@ -169,6 +169,16 @@ sub wal_instead
 $braid->sql(q{SELECT pg_create_physical_replication_slot('waiting')});
 wal_instead('slot', 55000, qr/replication slot waiting/, 'a physical slot');
 $braid->sql(q{SELECT pg_drop_replication_slot('waiting')});
+{
+	hold_at('half');
+	my $overtaken = in_background(q{SELECT pgbranch_create('overtaken')});
+	until_held();
+	$braid->sql(q{SELECT pg_create_physical_replication_slot('late')});
+	hold_at('');
+	ok(!$overtaken->finish, 'who begins to replay WAL while files are cloned ends the clone');
+	is(shop(q{SELECT count(*) FROM pgbranch_list() WHERE name = 'overtaken'}), 0, 'and nothing is left of it');
+	$braid->sql(q{SELECT pg_drop_replication_slot('late')});
+}
 
 # A standby that is away misses nothing, though what a reader does to the original while it is cloned is in WAL.
 $PostgreSQL::Test::Utils::tmp_check = $plain // $cloning;

@@ -135,6 +135,10 @@ is(told('insert', 'heard', @seen) . ' and ' . told('insert', 'deaf', @seen), '9 
 # A copy by other means is left alone.
 $braid->sql('CREATE DATABASE copied TEMPLATE shop');
 is(shop(q{SELECT state FROM pgbraid.stat_flow WHERE flow = 'feed'}, 'copied'), 'paused', 'a copy that is no branch is left alone');
+$braid->sql(q{SELECT pgbranch_create('twig', database => 'copied'); SELECT pgbranch_checkout('twig', 'copied')});
+is(shop(q{SELECT state FROM pgbraid.stat_flow WHERE flow = 'feed'}, 'copied'), 'paused', 'and so are branches of its own');
+is($braid->sql(q{SELECT count(*) FROM pg_replication_slots WHERE database LIKE 'copied%'}), 0, 'without slots');
+$braid->sql(q{SELECT pgbranch_checkout('main', 'copied'); SELECT pgbranch_drop('twig', 'copied', force => true)});
 $braid->sql('DROP DATABASE copied');
 
 # Switches under load, some of them with a crash. Each row is told exactly once.

@@ -124,11 +124,11 @@ void Start::check_course() const
 
 void Start::refuse_other_writer() const
 {
+	std::string of_whom = tail_.last ? ", of epoch " + tail_.last->history.epoch : "";
 	throw pg::Failure(
 		{.sqlstate = "55000",
 		 .message = "stream \"" + flow_.stream + "\" has another writer",
-		 .detail =
-			 "Its last message is " + std::to_string(tail_.sequence) + ", of epoch " + tail_.last->history.epoch + ".",
+		 .detail = "Its last message is " + std::to_string(tail_.sequence) + of_whom + ".",
 		 .hint = "Give each flow a stream of its own: pgflow_alter(" + literal(flow_.name) + ", stream => '...')."});
 }
 
