@@ -192,7 +192,7 @@ BEGIN
 	       deadline_at = clock_timestamp() + (SELECT j.timeout FROM pgbraid.jobs j WHERE j.id = r.job),
 	       lease_until = clock_timestamp() + (SELECT coalesce((j.options->>'lease')::interval, '30 s') FROM pgbraid.jobs j WHERE j.id = r.job)
 	 WHERE r.id = take_offer.run AND r.token = take_offer.token AND r.state || '' = 'ready' AND r.handler = 'nats'
-	RETURNING r.job, r.lease_until - clock_timestamp() INTO job, lease;
+	RETURNING r.job, (SELECT coalesce((j.options->>'lease')::interval, '30 s') FROM pgbraid.jobs j WHERE j.id = r.job) INTO job, lease;
 	IF NOT FOUND THEN	-- the answer was lost, and it asks again
 		SELECT r.job, r.lease_until - clock_timestamp() INTO job, lease FROM pgbraid.job_runs r
 		 WHERE r.id = take_offer.run AND r.token = take_offer.token AND r.state || '' = 'running' AND r.handler = 'nats'
@@ -212,7 +212,7 @@ BEGIN
 	       log = CASE WHEN keep_lease.line IS NULL THEN r.log
 	                  ELSE left(concat(r.log, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z "'), keep_lease.line, E'\n'), 65536) END
 	 WHERE r.id = keep_lease.run AND r.token = keep_lease.token AND r.state || '' = 'running' AND r.handler = 'nats' AND NOT r.cancel_requested
-	RETURNING r.job, r.lease_until - clock_timestamp() INTO job, lease;
+	RETURNING r.job, (SELECT coalesce((j.options->>'lease')::interval, '30 s') FROM pgbraid.jobs j WHERE j.id = r.job) INTO job, lease;
 END;
 $$;
 COMMENT ON FUNCTION pgbraid.keep_lease(bigint, uuid, text) IS
