@@ -18,7 +18,8 @@ using namespace pg::spi;
 
 constinit Statement select_dispatched{
 	"SELECT EXISTS (SELECT FROM pgbraid.jobs j WHERE j.handler IN ('nats', 'webhook') "
-	"AND j.home = (SELECT pgbraid.here()))"};
+	"AND j.home = (SELECT pgbraid.here()))",
+	Statement::Scan::plain};
 
 constinit Statement select_offered_jobs{
 	"SELECT j.id, coalesce(j.options->>'server', ''), "

@@ -193,7 +193,8 @@ constinit Statement select_ready_commands{
 	"    AND EXISTS (SELECT FROM pgbraid.jobs j WHERE j.id = r.job AND j.home = (SELECT pgbraid.here())) LIMIT $1) r"};
 
 constinit Statement select_commands{
-	"SELECT EXISTS (SELECT FROM pgbraid.jobs j WHERE j.handler = 'sql' AND j.home = (SELECT pgbraid.here()))"};
+	"SELECT EXISTS (SELECT FROM pgbraid.jobs j WHERE j.handler = 'sql' AND j.home = (SELECT pgbraid.here()))",
+	Statement::Scan::plain};
 
 constinit Statement select_slice{
 	"SELECT j.id, true, 0 FROM (SELECT id FROM pgbraid.jobs WHERE id > $1 ORDER BY id LIMIT 500) j "

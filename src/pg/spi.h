@@ -68,7 +68,8 @@ class Statement {
 public:
 	// A plain scan of an index marks the entries of rows that are gone, so that it passes over each of them once; one
 	// that makes a bitmap goes through all of them each time, until the table is vacuumed. Where rows come and go all
-	// the time and few are there, that counts; where conditions of two indexes meet, a bitmap does.
+	// the time and few are there, or one of many is enough, that counts; where conditions of two indexes meet, a bitmap
+	// does.
 	enum class Scan { any, plain };
 	constexpr explicit Statement(const char *sql, Scan scan = Scan::any) noexcept : sql_(sql), scan_(scan) {}
 	Statement(const Statement &) = delete;
