@@ -216,11 +216,21 @@ run_tap() {
 	done
 }
 
+# Why a TAP file died is in the log that PostgreSQL's test module keeps.
+show_last_words() { # name
+	local log=$server_dir/tap/$1/log/regress_log_$1
+	if [[ -e $log ]]; then
+		echo "---- the end of regress_log_$1"
+		grep -avE '^\[[0-9:.]+\]\([0-9.]+s\) ok ' "$log" | tail -n 15 || true
+	fi
+}
+
 show_logs() {
 	local log
 	for log in "${logs[@]}"; do
 		printf '\n==== %s\n' "${log#"$server_dir/"}"
 		grep -avE '^ok [0-9]' "$log" 2>/dev/null | tail -n 80 || true
+		show_last_words "$(basename "$log" .log)"
 	done
 }
 

@@ -28,34 +28,9 @@ bool register_process(const Operation &operation, BackgroundWorkerHandle **handl
 	return pg::call([&] { return RegisterDynamicBackgroundWorker(&worker, handle); });
 }
 
-void forget(Operation &operation)
-{
-	waited_for = nullptr;
-	release(operation);
-}
-
-BackgroundWorkerHandle *start_process(Operation &operation)
-{
-	BackgroundWorkerHandle *handle;
-	bool is_started;
-	try {
-		is_started = register_process(operation, &handle);
-	} catch (const pg::Error &) {
-		forget(operation);
-		throw;
-	}
-	if (is_started)
-		return handle;
-	forget(operation);
-	throw pg::Failure({.sqlstate = "53400",
-					   .message = "no background worker slot is free",
-					   .hint = "Increase max_worker_processes in postgresql.conf and restart the server."});
-}
-
 // Left to itself: the process frees it, unless it is done already.
 void abandon(Operation &operation)
 {
-	waited_for = nullptr;
 	pg_atomic_write_u32(&operation.is_cancelled, 1);
 	Lock lock(Lock::exclusive);
 	operation.has_client = false;
@@ -77,29 +52,65 @@ void abandon_at_exit()
 		before_shmem_exit(abandon_waited_for, 0);
 }
 
-bool is_done(Operation &operation)
+// The operation that this session waits for. However the waiting ends, who goes last frees the operation.
+class Awaited {
+public:
+	explicit Awaited(Operation &operation) : operation_(operation) { waited_for = &operation; }
+	~Awaited()
+	{
+		waited_for = nullptr;
+		if (handle_ != nullptr)
+			abandon(operation_);
+		else
+			release(operation_);
+	}
+	Awaited(const Awaited &) = delete;
+	Awaited &operator=(const Awaited &) = delete;
+
+	void start_process();
+	void await_end();
+
+private:
+	bool is_done() const;
+	bool has_process() const;
+	bool sees_end() const; // false when the process ended without a word
+
+	Operation &operation_;
+	BackgroundWorkerHandle *handle_ = nullptr; // of the process, while it may be there
+};
+
+void Awaited::start_process()
+{
+	BackgroundWorkerHandle *handle;
+	if (!register_process(operation_, &handle))
+		throw pg::Failure({.sqlstate = "53400",
+						   .message = "no background worker slot is free",
+						   .hint = "Increase max_worker_processes in postgresql.conf and restart the server."});
+	handle_ = handle;
+}
+
+bool Awaited::is_done() const
 {
 	Lock lock(Lock::shared);
-	return operation.status == Operation::Status::done;
+	return operation_.status == Operation::Status::done;
 }
 
-bool has_ended(BackgroundWorkerHandle *handle)
+bool Awaited::has_process() const
 {
 	pid_t pid;
-	return pg::call([&] { return GetBackgroundWorkerPid(handle, &pid); }) == BGWH_STOPPED;
+	return pg::call([&] { return GetBackgroundWorkerPid(handle_, &pid); }) != BGWH_STOPPED;
 }
 
-// False when the process ended without a word.
-bool await_end(Operation &operation, BackgroundWorkerHandle *handle)
+bool Awaited::sees_end() const
 {
 	static uint32 wait_event = pg::call([] { return pg::wait_event("PgbraidBranch"); });
-	while (!is_done(operation)) {
-		if (has_ended(handle))
-			return is_done(operation);
+	while (!is_done()) {
+		if (!has_process())
+			return is_done();
 		pg::call([&] {
-			ConditionVariablePrepareToSleep(&operation.changed);
-			if (operation.status != Operation::Status::done)
-				(void) ConditionVariableTimedSleep(&operation.changed, look_again_ms, wait_event);
+			ConditionVariablePrepareToSleep(&operation_.changed);
+			if (operation_.status != Operation::Status::done)
+				(void) ConditionVariableTimedSleep(&operation_.changed, look_again_ms, wait_event);
 			ConditionVariableCancelSleep();
 			CHECK_FOR_INTERRUPTS();
 		});
@@ -107,38 +118,27 @@ bool await_end(Operation &operation, BackgroundWorkerHandle *handle)
 	return true;
 }
 
-void await_process(Operation &operation, BackgroundWorkerHandle *handle)
+void Awaited::await_end()
 {
-	bool has_ended_well;
-	try {
-		has_ended_well = await_end(operation, handle);
-	} catch (const pg::Error &) {
-		abandon(operation);
-		throw;
-	}
-	if (has_ended_well)
-		return;
-	forget(operation);
-	throw pg::Failure({.sqlstate = "58000",
-					   .message = "the process for it could not work",
-					   .hint = "Look for the reason in the server's log."});
+	bool has_ended_well = sees_end();
+	handle_ = nullptr;
+	if (!has_ended_well)
+		throw pg::Failure({.sqlstate = "58000",
+						   .message = "the process for it could not work",
+						   .hint = "Look for the reason in the server's log."});
 }
 
-Oid read_result(Operation &operation)
+// Throws what the process has failed with.
+Oid result_of(const Operation &operation)
 {
-	core::Error error{.message = operation.message, .detail = operation.detail, .hint = operation.hint};
-	char sqlstate[6];
-	strlcpy(sqlstate, operation.sqlstate, sizeof sqlstate);
-	error.sqlstate = sqlstate;
-	Oid result = operation.result;
-	char notice[sizeof operation.notice];
-	strlcpy(notice, operation.notice, sizeof notice);
-	forget(operation);
-	if (sqlstate[0] != '\0')
-		throw pg::Failure(error);
-	if (notice[0] != '\0')
-		pg::call([&] { ereport(NOTICE, (errmsg("%s", notice))); });
-	return result;
+	if (operation.sqlstate[0] != '\0')
+		throw pg::Failure({.sqlstate = operation.sqlstate,
+						   .message = operation.message,
+						   .detail = operation.detail,
+						   .hint = operation.hint});
+	if (operation.notice[0] != '\0')
+		pg::call([&] { ereport(NOTICE, (errmsg("%s", operation.notice))); });
+	return operation.result;
 }
 
 } // namespace
@@ -151,10 +151,11 @@ Oid perform(const Request &request)
 		throw pg::Failure({.sqlstate = "53000",
 						   .message = "too many operations on branches are going on",
 						   .hint = "Try again when one of them is done: pgbraid.stat_branch shows them."});
+	Awaited awaited(*operation);
 	pg::call([] { abandon_at_exit(); });
-	waited_for = operation;
-	await_process(*operation, start_process(*operation));
-	return read_result(*operation);
+	awaited.start_process();
+	awaited.await_end();
+	return result_of(*operation);
 }
 
 bool perform_in_background(const Request &request)

@@ -210,7 +210,7 @@ std::string resting_name(const Family &family, Kind kind, const std::string &nam
 void rename_member(Oid database, const std::string &name)
 {
 	catalog::rename_database(database, name);
-	worker::note_database_change(database);
+	worker::note_moved_database(database);
 }
 
 void log(const Request &request, Oid database, const char *operation, const std::string &detail)

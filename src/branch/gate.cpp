@@ -1,6 +1,7 @@
 #include "branch/gate.h"
 
 #include "pg/compat.h"
+#include "pg/shared_memory.h"
 
 extern "C" {
 #include "access/xact.h"
@@ -11,7 +12,6 @@ extern "C" {
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 }
 
@@ -44,9 +44,6 @@ Gate *ours = nullptr;	// that this process has closed
 bool is_inside = false; // this transaction has its slot set
 bool is_exempt = false;
 
-shmem_request_hook_type next_request = nullptr;
-shmem_startup_hook_type next_startup = nullptr;
-
 int slot_count()
 {
 	return MaxBackends + NUM_AUXILIARY_PROCS;
@@ -57,33 +54,28 @@ Size gates_size()
 	return add_size(offsetof(Gates, slots), mul_size(sizeof(Slot), (Size) slot_count())) + cache_line;
 }
 
-void request()
+Gates *gates_at(void *memory)
 {
-	if (next_request)
-		next_request();
-	RequestAddinShmemSpace(gates_size());
+	return reinterpret_cast<Gates *>(TYPEALIGN(cache_line, memory));
 }
 
-void startup()
+void begin(void *memory, LWLock *)
 {
-	if (next_startup)
-		next_startup();
-	bool found;
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	void *memory = ShmemInitStruct("pgbraid gates", gates_size(), &found);
-	shared = reinterpret_cast<Gates *>(TYPEALIGN(cache_line, memory));
-	if (!found) {
-		pg_atomic_init_u32(&shared->closed_count, 0);
-		for (Gate &gate : shared->gates) {
-			pg_atomic_init_u32(&gate.database, InvalidOid);
-			pg_atomic_init_u32(&gate.is_sealed, false);
-		}
-		ConditionVariableInit(&shared->opened);
-		ConditionVariableInit(&shared->drained);
-		for (int i = 0; i < slot_count(); i++)
-			pg_atomic_init_u32(&shared->slots[i].database, InvalidOid);
+	Gates *gates = gates_at(memory);
+	pg_atomic_init_u32(&gates->closed_count, 0);
+	for (Gate &gate : gates->gates) {
+		pg_atomic_init_u32(&gate.database, InvalidOid);
+		pg_atomic_init_u32(&gate.is_sealed, false);
 	}
-	LWLockRelease(AddinShmemInitLock);
+	ConditionVariableInit(&gates->opened);
+	ConditionVariableInit(&gates->drained);
+	for (int i = 0; i < slot_count(); i++)
+		pg_atomic_init_u32(&gates->slots[i].database, InvalidOid);
+}
+
+void attach(void *memory)
+{
+	shared = gates_at(memory);
 }
 
 Slot &own_slot()
@@ -183,10 +175,7 @@ bool has_writer(Oid database)
 
 void install_gate()
 {
-	next_request = shmem_request_hook;
-	shmem_request_hook = request;
-	next_startup = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	pg::add_shared_area({"pgbraid gates", gates_size, begin, attach});
 	watch_writing();
 }
 

@@ -26,7 +26,7 @@ void check_label(const ObjectAddress *object, const char *label)
 						errhint("Use the functions pgbranch_*.")));
 	if (label != nullptr)
 		(void) DirectFunctionCall1(jsonb_in, CStringGetDatum(label)); // an error, unless it is JSON
-	worker::note_database_change(object->objectId);
+	worker::note_moved_database(object->objectId);
 }
 
 } // namespace

@@ -1,10 +1,10 @@
 #include "branch/operations.h"
 
+#include "pg/shared_memory.h"
+
 extern "C" {
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 }
 
@@ -16,7 +16,6 @@ namespace pgbraid::branch {
 namespace {
 
 constexpr int most_operations = 16;
-constexpr char tranche[] = "pgbraid branches";
 
 struct Table {
 	LWLock *lock;
@@ -24,39 +23,19 @@ struct Table {
 };
 Table *table = nullptr;
 constexpr int64 patience = 30 * USECS_PER_SEC; // until a process that was asked for has shown up
-shmem_request_hook_type next_request = nullptr;
-shmem_startup_hook_type next_startup = nullptr;
 
-constexpr const char *verbs[] = {"init",	"snapshot",	 "create",	 "checkout", "reset", "drop", "rename",
-								 "protect", "unprotect", "describe", "spares",	 "undo",  "spare"};
-
-void request_memory()
+void begin(void *memory, LWLock *lock)
 {
-	if (next_request)
-		next_request();
-	RequestAddinShmemSpace(sizeof(Table));
-	RequestNamedLWLockTranche(tranche, 1);
-}
-
-void startup()
-{
-	if (next_startup)
-		next_startup();
-	bool found;
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	table = static_cast<Table *>(ShmemInitStruct("pgbraid branches", sizeof(Table), &found));
-	if (!found) {
-		MemSet(static_cast<void *>(table), 0, sizeof(Table));
-		table->lock = &GetNamedLWLockTranche(tranche)->lock;
-		for (Operation &operation : table->operations) {
-			for (pg_atomic_uint32 *counter : {&operation.is_cancelled, &operation.phase, &operation.attempts})
-				pg_atomic_init_u32(counter, 0);
-			pg_atomic_init_u64(&operation.bytes_done, 0);
-			pg_atomic_init_u64(&operation.bytes_total, 0);
-			ConditionVariableInit(&operation.changed);
-		}
+	MemSet(memory, 0, sizeof(Table));
+	auto *made = static_cast<Table *>(memory);
+	made->lock = lock;
+	for (Operation &operation : made->operations) {
+		for (pg_atomic_uint32 *counter : {&operation.is_cancelled, &operation.phase, &operation.attempts})
+			pg_atomic_init_u32(counter, 0);
+		pg_atomic_init_u64(&operation.bytes_done, 0);
+		pg_atomic_init_u64(&operation.bytes_total, 0);
+		ConditionVariableInit(&operation.changed);
 	}
-	LWLockRelease(AddinShmemInitLock);
 }
 
 // Its process could not be started: nobody else will ever free it.
@@ -68,19 +47,6 @@ bool is_stillborn(const Operation &operation)
 
 } // namespace
 
-const char *name_of(Verb verb)
-{
-	return verbs[static_cast<int>(verb)];
-}
-
-std::optional<Verb> verb_of(const char *name)
-{
-	for (size_t i = 0; i < std::size(verbs); i++)
-		if (strcmp(verbs[i], name) == 0)
-			return static_cast<Verb>(i);
-	return std::nullopt;
-}
-
 const char *name_of(Phase phase)
 {
 	static constexpr const char *names[] = {"starting",	 "locking",	 "draining", "copying", "syncing",
@@ -90,10 +56,8 @@ const char *name_of(Phase phase)
 
 void install_operations()
 {
-	next_request = shmem_request_hook;
-	shmem_request_hook = request_memory;
-	next_startup = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	pg::add_shared_area({"pgbraid branches", [] { return sizeof(Table); }, begin,
+						 [](void *memory) { table = static_cast<Table *>(memory); }});
 }
 
 Operation *post(const Request &request, bool has_client)

@@ -27,15 +27,7 @@ bool has_finished = false;
 // Is there something for the keeper to do afterwards?
 bool leaves_work(const Request &request)
 {
-	switch (request.verb) {
-		case Verb::reset:
-		case Verb::drop:
-		case Verb::undo:
-		case Verb::set_spares:
-		case Verb::spare: return true;
-		case Verb::snapshot: return request.spares > 0;
-		default: return false;
-	}
+	return traits_of(request.verb).leaves_work && (request.verb != Verb::snapshot || request.spares > 0);
 }
 
 void end_of_process(int, Datum)
@@ -96,32 +88,13 @@ void finish(Oid result, const std::optional<pg::Caught> &trouble, const char *no
 	strlcpy(own->hint, trouble->hint.c_str(), sizeof own->hint);
 }
 
-Outcome carry_out(const Request &request)
-{
-	switch (request.verb) {
-		case Verb::init: return init(request);
-		case Verb::snapshot: return take_snapshot(request);
-		case Verb::create: return create(request);
-		case Verb::checkout: return checkout(request);
-		case Verb::reset: return reset(request);
-		case Verb::drop: return drop(request);
-		case Verb::undo: return undo(request);
-		case Verb::rename: return rename(request);
-		case Verb::protect:
-		case Verb::unprotect: return set_protection(request);
-		case Verb::describe: return describe(request);
-		case Verb::set_spares: return set_spares(request);
-		case Verb::spare: return make_spare(request);
-	}
-	return {};
-}
-
 void run()
 {
 	Outcome outcome;
 	std::optional<pg::Caught> trouble;
 	try {
-		outcome = carry_out(current().request);
+		const Request &request = current().request;
+		outcome = traits_of(request.verb).carry_out(request);
 	} catch (const pg::Failure &failure) {
 		trouble = pg::detail::copy(failure);
 	} catch (const pg::Error &error) {

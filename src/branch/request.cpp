@@ -1,6 +1,7 @@
 #include "branch/request.h"
 
 #include "branch/gate.h"
+#include "branch/verbs.h"
 #include "core/branch/name.h"
 #include "pg/compat.h"
 #include "pg/json.h"
@@ -75,12 +76,6 @@ Verb wanted_verb(FunctionCallInfo fcinfo)
 	return *verb;
 }
 
-bool makes_databases(Verb verb)
-{
-	return verb == Verb::set_spares || verb == Verb::snapshot || verb == Verb::create || verb == Verb::checkout ||
-		   verb == Verb::reset;
-}
-
 bool has_createdb()
 {
 	return pg::call([] {
@@ -100,7 +95,7 @@ void authorise(const Request &request)
 		throw pg::Failure({.sqlstate = "42501",
 						   .message = "must be owner of the database",
 						   .hint = "Branches belong to the owner of the database."});
-	if (makes_databases(request.verb) && !has_createdb())
+	if (traits_of(request.verb).makes_databases && !has_createdb())
 		throw pg::Failure({.sqlstate = "42501",
 						   .message = "permission denied to create a database",
 						   .hint = "ALTER ROLE ... CREATEDB gives the right."});

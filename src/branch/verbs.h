@@ -12,6 +12,16 @@ struct Outcome {
 	std::string notice = {};
 };
 
+// One row for each verb: what does it, and what else depends on which verb it is.
+struct VerbTraits {
+	Verb verb;
+	const char *name; // for pgbraid.branch_operation and pgbraid.stat_branch
+	Outcome (*carry_out)(const Request &request);
+	bool makes_databases; // so that it needs CREATEDB
+	bool leaves_work;	  // for the keeper
+};
+const VerbTraits &traits_of(Verb verb);
+
 Outcome init(const Request &request);
 Outcome take_snapshot(const Request &request);
 Outcome create(const Request &request);

@@ -49,10 +49,10 @@ void tell_of_runs()
 		nudge_dispatcher(MyDatabaseId);
 }
 
-void tell_of_databases()
+void tell_of_moved_databases()
 {
 	for (int i = 0; i < notes.database_count; i++)
-		touch(notes.databases[i]);
+		touch_moved(notes.databases[i]);
 }
 
 void interrupt_executors()
@@ -68,7 +68,7 @@ void at_end_of_transaction(XactEvent event, void *)
 		bool has_scheduler = (notes.catalog_changed || notes.job_changed) && touch_scheduler(MyDatabaseId);
 		if (notes.catalog_changed || (notes.job_changed && !has_scheduler))
 			touch(MyDatabaseId);
-		tell_of_databases();
+		tell_of_moved_databases();
 		tell_of_runs();
 		if (event == XACT_EVENT_COMMIT)
 			interrupt_executors();
@@ -138,7 +138,7 @@ void note_catalog_change() noexcept
 	notes.catalog_changed = true;
 }
 
-void note_database_change(Oid database) noexcept
+void note_moved_database(Oid database) noexcept
 {
 	for (int i = 0; i < notes.database_count; i++)
 		if (notes.databases[i] == database)

@@ -11,7 +11,7 @@ void install_commit_hooks(); // in _PG_init
 void note_catalog_change() noexcept;
 
 // The running transaction gives the database another name, or another place among branches: its workers hear of it.
-void note_database_change(Oid database) noexcept;
+void note_moved_database(Oid database) noexcept;
 
 // The running transaction changes a job; makes a run that an executor, or who calls pgjob_claim, can begin with;
 // changes one that the scheduler looks after; or wants what an executor does for a run to be cancelled.

@@ -87,7 +87,7 @@ void detach(int code, Datum)
 		entry.stop_requested = false;
 		pg_atomic_write_u32(&entry.wants_wake, 0);
 		if (code == 0 && retiring && pg_atomic_read_u32(&entry.touched) == touched_at_retirement) {
-			free_entry(entry);
+			free_retired(entry);
 		} else if (code == 0) {
 			entry.state = final_state;
 			entry.failures = 0;

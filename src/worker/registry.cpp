@@ -1,5 +1,6 @@
 #include "worker/registry.h"
 
+#include "pg/shared_memory.h"
 #include "settings/settings.h"
 
 extern "C" {
@@ -12,6 +13,7 @@ extern "C" {
 #include "utils/timestamp.h"
 }
 
+#include <algorithm>
 #include <new>
 
 namespace pgbraid::worker {
@@ -34,14 +36,12 @@ struct Registry {
 	pg_atomic_uint64 claimable_generation;
 	ConditionVariable claimable;
 	Held held[most_noted]; // lock; free where database is invalid
+	Oid idle[most_noted];  // lock; a ring: their managers found neither flows nor jobs, and nothing has changed since
+	int next_idle;		   // lock
 	Entry entries[FLEXIBLE_ARRAY_MEMBER];
 };
 
 Registry *registry = nullptr;
-shmem_request_hook_type next_request_hook = nullptr;
-shmem_startup_hook_type next_startup_hook = nullptr;
-
-constexpr char tranche[] = "pgbraid";
 
 Size registry_size()
 {
@@ -68,36 +68,34 @@ void initialise(Entry &entry)
 	ConditionVariableInit(&entry.progress);
 }
 
-void request()
+void begin(void *memory, LWLock *lock)
 {
-	if (next_request_hook)
-		next_request_hook();
-	RequestAddinShmemSpace(registry_size());
-	RequestNamedLWLockTranche(tranche, 1);
-}
-
-void startup()
-{
-	if (next_startup_hook)
-		next_startup_hook();
-	bool found;
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	registry = static_cast<Registry *>(ShmemInitStruct("pgbraid registry", registry_size(), &found));
-	if (!found) {
-		MemSet(registry, 0, registry_size());
-		registry->lock = &GetNamedLWLockTranche(tranche)->lock;
-		pg_atomic_init_u64(&registry->claimable_generation, 0);
-		ConditionVariableInit(&registry->claimable);
-		for (int i = 0; i < settings::max_workers(); i++)
-			initialise(registry->entries[i]);
-	}
-	LWLockRelease(AddinShmemInitLock);
+	MemSet(memory, 0, registry_size());
+	auto *made = static_cast<Registry *>(memory);
+	made->lock = lock;
+	pg_atomic_init_u64(&made->claimable_generation, 0);
+	ConditionVariableInit(&made->claimable);
+	for (int i = 0; i < settings::max_workers(); i++)
+		initialise(made->entries[i]);
 }
 
 void wake(const Entry *entry)
 {
 	if (entry != nullptr && entry->latch != nullptr)
 		SetLatch(entry->latch);
+}
+
+Oid *find_idle(Oid database)
+{
+	Oid *end = std::end(registry->idle);
+	Oid *found = std::find(std::begin(registry->idle), end, database);
+	return found == end ? nullptr : found;
+}
+
+bool has_flows(Oid database)
+{
+	return std::any_of(registry->entries, registry->entries + entry_count(),
+					   [=](const Entry &entry) { return entry.kind == Kind::flow && entry.database == database; });
 }
 
 // Whoever held a database and died holds it no more.
@@ -124,10 +122,8 @@ const char *name_of(State state)
 
 void install_registry()
 {
-	next_request_hook = shmem_request_hook;
-	shmem_request_hook = request;
-	next_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup;
+	pg::add_shared_area(
+		{"pgbraid registry", registry_size, begin, [](void *memory) { registry = static_cast<Registry *>(memory); }});
 }
 
 bool is_preloaded() noexcept
@@ -215,6 +211,15 @@ void free_entry(Entry &entry) noexcept
 	for_each_counter(entry, [](pg_atomic_uint64 *counter) { pg_atomic_write_u64(counter, 0); });
 }
 
+void free_retired(Entry &entry) noexcept
+{
+	if (entry.kind == Kind::manager && !has_flows(entry.database) && find_idle(entry.database) == nullptr) {
+		registry->idle[registry->next_idle] = entry.database;
+		registry->next_idle = (registry->next_idle + 1) % most_noted;
+	}
+	free_entry(entry);
+}
+
 void set_trouble(Entry &entry, const char *sqlstate, const char *message, const char *hint) noexcept
 {
 	TimestampTz now = GetCurrentTimestamp();
@@ -269,9 +274,9 @@ static void touch_flows(Oid database) noexcept
 	}
 }
 
-void touch(Oid database) noexcept
+// Under Lock.
+static void tell_of_change(Oid database) noexcept
 {
-	Lock lock(Lock::exclusive);
 	touch_flows(database);
 	Entry *manager = find(Kind::manager, database);
 	if (manager != nullptr) {
@@ -289,6 +294,21 @@ void touch(Oid database) noexcept
 	else if (!noted)
 		registry->touched_overflow = true;
 	wake(find(Kind::launcher, InvalidOid));
+}
+
+void touch(Oid database) noexcept
+{
+	Lock lock(Lock::exclusive);
+	if (Oid *idle = find_idle(database))
+		*idle = InvalidOid;
+	tell_of_change(database);
+}
+
+void touch_moved(Oid database) noexcept
+{
+	Lock lock(Lock::exclusive);
+	if (find_idle(database) == nullptr)
+		tell_of_change(database);
 }
 
 static bool tell_scheduler(Oid database, bool of_jobs) noexcept

@@ -14,9 +14,12 @@ note("PGBRAID_SEED=$seed");
 my $braid = Braid->new(nats => 0, conf => "pgbraid.job_executors = 3\nrestart_after_crash = on\n");
 my $node = $braid->node;
 
-sub executors
+# One that runs: right after a start of the server there may be none yet.
+sub executor
 {
-	return split /\n/, $braid->sql("SELECT pid FROM pgbraid.stat_worker WHERE kind = 'executor' AND pid IS NOT NULL");
+	my $query = "SELECT min(pid) FROM pgbraid.stat_worker WHERE kind = 'executor' AND pid IS NOT NULL";
+	$braid->until_sql("SELECT ($query) IS NOT NULL");
+	return $braid->sql($query);
 }
 
 sub wait_for_ready_after
@@ -54,12 +57,12 @@ for my $round (1 .. 12)
 	$done{$way}++;
 	if ($way eq 'terminate')
 	{
-		$braid->sql('SELECT pg_terminate_backend(' . (executors())[0] . ')');
+		$braid->sql('SELECT pg_terminate_backend(' . executor() . ')');
 	}
 	elsif ($way eq 'kill')
 	{
 		my $offset = -s $node->logfile;
-		my ($pid) = executors();
+		my $pid = executor();
 		if ($pid && kill('KILL', $pid)) { wait_for_ready_after($offset); }
 	}
 	else

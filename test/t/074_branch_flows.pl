@@ -32,8 +32,9 @@ shop(q{CREATE EXTENSION pgbraid; CREATE TABLE items (id integer PRIMARY KEY, bra
 $braid->refuses(q{SELECT pgflow_create('feed', tables => '{items}', options => '{"follow": "name"}')}, 22023, 'family', 'a flow follows a branch or a family', dbname => 'shop');
 shop(q{SELECT pgflow_create('feed', tables => '{items}', stream => 'feed', subject => 'feed.{table}', options => '{"follow": "family"}')});
 shop(q{SELECT pgflow_create('own', tables => '{notes}', stream => 'own', subject => 'own.{table}')});
-shop(q{INSERT INTO items VALUES (1, 'main'), (2, 'main')});
 state_in('shop', 'streaming', 'it runs in the database that has no branches');
+$braid->until_state('own', 'streaming', 'as does the other', dbname => 'shop');
+shop(q{INSERT INTO items VALUES (1, 'main'), (2, 'main')});
 is(told('insert', 'main', $braid->events('feed', dbname => 'shop')), '1 2', 'and publishes');
 
 # A new branch, checked out: the flow begins there, and rests where it was.
@@ -140,6 +141,21 @@ is(shop(q{SELECT state FROM pgbraid.stat_flow WHERE flow = 'feed'}, 'copied'), '
 is($braid->sql(q{SELECT count(*) FROM pg_replication_slots WHERE database LIKE 'copied%'}), 0, 'without slots');
 $braid->sql(q{SELECT pgbranch_checkout('main', 'copied'); SELECT pgbranch_drop('twig', 'copied', force => true)});
 $braid->sql('DROP DATABASE copied');
+
+# Branches that were switched while they had no flow are not forgotten when they get one.
+$braid->sql('CREATE DATABASE quiet');
+shop(q{CREATE EXTENSION pgbraid; CREATE TABLE items (id integer PRIMARY KEY); SELECT pgbranch_create('side')}, 'quiet');
+for my $branch (qw(side main side main))
+{
+	$braid->sql("SELECT pgbranch_checkout('$branch', 'quiet')");
+	$braid->until_sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgbraid manager' AND datname LIKE 'quiet%'}, '0');
+}
+shop(q{SELECT pgflow_create('feed', tables => '{items}', stream => 'quiet', options => '{"follow": "family"}')}, 'quiet');
+state_in('quiet', 'streaming', 'a flow is made in a branch that had none');
+$braid->sql(q{SELECT pgbranch_checkout('side', 'quiet')});
+state_in('quiet@main', 'resting', 'and follows the family');
+$braid->sql(q{SELECT pgbranch_checkout('main', 'quiet')});
+state_in('quiet', 'streaming', 'from then on');
 
 # Switches under load, some of them with a crash. Each row is told exactly once.
 my $written = 100;
