@@ -3,13 +3,13 @@
 use strict;
 use warnings;
 
-use Braid;
+use Branches;
 use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Until;
 
-my $braid = Braid->new(nats => 0, conf => <<'END');
+my $braid = Branches->new(nats => 0, conf => <<'END');
 autovacuum = on
 autovacuum_naptime = 1s
 autovacuum_vacuum_threshold = 10
@@ -29,32 +29,6 @@ shop('ALTER TABLE pgbench_accounts SET LOGGED; ALTER TABLE pgbench_tellers SET L
 
 # A session that a test speaks with while others go on.
 sub session { return $node->background_psql($_[0] // 'shop', on_error_stop => 0) }
-
-sub in_background
-{
-	my ($sql, $dbname) = @_;
-	my ($out, $err) = ('', '');
-	my $run = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose', '-d', $node->connstr($dbname // 'shop'), '-c', $sql ],
-		'<', \undef, '>', \$out, '2>', \$err);
-	return { run => $run, out => \$out, err => \$err };
-}
-
-sub ended
-{
-	my ($background) = @_;
-	return $background->{run}->finish ? '' : ${ $background->{err} };
-}
-
-sub hold_at
-{
-	$braid->sql("ALTER SYSTEM SET pgbraid.branch_hold_at = '$_[0]'");
-	$braid->sql('SELECT pg_reload_conf()');
-}
-
-sub until_phase
-{
-	return $braid->until_sql(q{SELECT string_agg(phase, ',') FROM pgbraid.stat_branch}, $_[0]);
-}
 
 sub snapshot_is_exact
 {
@@ -88,17 +62,17 @@ sub snapshot_is_exact
 		shop("SELECT pgbranch_snapshot('load$i')");
 	}
 	# While a copy is being made, readers go on, and connections are made; writers wait.
-	hold_at('copied');
-	my $held = in_background(q{SELECT pgbranch_snapshot('held')});
-	until_phase('held');
+	$braid->hold_at('copied');
+	my $held = $braid->in_background(q{SELECT pgbranch_snapshot('held')});
+	$braid->until_phase('held');
 	my $rows = shop('SELECT count(*) FROM pgbench_history');
 	my $reads = q{SELECT sum(seq_scan + idx_scan) FROM pg_stat_all_tables WHERE relname = 'pgbench_accounts'};
 	my $before = shop($reads);
 	$braid->until_sql(qq{SELECT ($reads) > $before + 100}, 't', 'readers go on while the files are copied', dbname => 'shop');
 	is(shop('SELECT count(*) FROM pgbench_history'), $rows, 'writers wait');
 	is(shop(q{SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND backend_type = 'client backend'}), 't', 'which can be seen');
-	hold_at('');
-	is(ended($held), '', 'and go on when it is done');
+	$braid->hold_at('');
+	is($braid->ended($held), '', 'and go on when it is done');
 	$braid->until_sql("SELECT count(*) > $rows FROM pgbench_history", 't', undef, dbname => 'shop');
 	for my $load (@load)
 	{
@@ -123,12 +97,12 @@ sub snapshot_is_exact
 	my $error = $braid->error_of(q{SELECT pgbranch_snapshot('no', options => '{"timeout": "300 ms", "gate_timeout": "100 ms"}')}, dbname => 'shop');
 	like($error, qr/ERROR:  55006: .*\nDETAIL:  In the way: processes that write: $pid\.\nHINT:  .*timeout/, 'a transaction that has written is in the way, and named');
 	is(shop(q{SELECT count(*) FROM pgbraid.branches WHERE name = 'no'}), 0, 'and nothing is left');
-	my $snapshot = in_background(q{SELECT pgbranch_snapshot('waits')});
+	my $snapshot = $braid->in_background(q{SELECT pgbranch_snapshot('waits')});
 	$braid->until_sql(q{SELECT max(attempt) > 1 FROM pgbraid.stat_branch}, 't', 'a snapshot tries again');
 	shop('INSERT INTO lo VALUES (0)');
 	pass('between tries others write');
 	$writer->query_safe('COMMIT');
-	is(ended($snapshot), '', 'when it has committed the snapshot is made');
+	is($braid->ended($snapshot), '', 'when it has committed the snapshot is made');
 	shop(q{SELECT pgbranch_create('of-waits', 'waits')});
 	is($braid->sql('SELECT f(), count(*) FROM made', dbname => 'shop@of-waits'), '1|1', 'with all of it');
 	$writer->quit;
@@ -145,13 +119,13 @@ sub snapshot_is_exact
 	$error = $braid->error_of(q{SELECT pgbranch_snapshot('no', options => '{"timeout": "300 ms", "gate_timeout": "100 ms"}')}, dbname => 'shop');
 	like($error, qr/ERROR:  55006: .*\nDETAIL:  In the way: process $pid, which has written\./, 'of anything');
 	$writer->query_safe('COMMIT');
-	hold_at('frozen');
-	my $snapshot = in_background(q{SELECT pgbranch_snapshot('lo')});
-	until_phase('held');
-	my $late = in_background(q{SELECT lo_create(4712)});
+	$braid->hold_at('frozen');
+	my $snapshot = $braid->in_background(q{SELECT pgbranch_snapshot('lo')});
+	$braid->until_phase('held');
+	my $late = $braid->in_background(q{SELECT lo_create(4712)});
 	$braid->until_sql(q{SELECT count(*) FROM pg_locks WHERE NOT granted AND relation::regclass::text LIKE 'pg_largeobject%'}, '1', 'who writes one meanwhile waits', dbname => 'shop');
-	hold_at('');
-	is(ended($snapshot) . ended($late), '', 'both end well');
+	$braid->hold_at('');
+	is($braid->ended($snapshot) . $braid->ended($late), '', 'both end well');
 	shop(q{SELECT pgbranch_create('of-lo', 'lo')});
 	is($braid->sql('SELECT string_agg(oid::text, $$,$$ ORDER BY oid) FROM pg_largeobject_metadata', dbname => 'shop@of-lo'), '4711', 'and the late one is not in the snapshot');
 	$writer->quit;
@@ -161,19 +135,19 @@ sub snapshot_is_exact
 {
 	my $control = session();
 	$control->query_safe('SELECT pg_advisory_lock(1), pg_advisory_lock(2)');
-	my $reader = in_background('BEGIN; SELECT count(*) FROM lo; SELECT pg_advisory_lock(1); INSERT INTO made VALUES (3); COMMIT');
-	my $writer = in_background('BEGIN; INSERT INTO made VALUES (2); SELECT pg_advisory_lock(2); ALTER TABLE lo ADD COLUMN more int; COMMIT');
+	my $reader = $braid->in_background('BEGIN; SELECT count(*) FROM lo; SELECT pg_advisory_lock(1); INSERT INTO made VALUES (3); COMMIT');
+	my $writer = $braid->in_background('BEGIN; INSERT INTO made VALUES (2); SELECT pg_advisory_lock(2); ALTER TABLE lo ADD COLUMN more int; COMMIT');
 	my $waiting = q{SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop' AND backend_type = 'client backend' AND wait_event = '%s'};
 	$braid->until_sql(sprintf($waiting, 'advisory'), 2);
-	my $snapshot = in_background(q{SELECT pgbranch_snapshot('gives-way', options => '{"gate_timeout": "5 s"}')});
-	until_phase('draining');
+	my $snapshot = $braid->in_background(q{SELECT pgbranch_snapshot('gives-way', options => '{"gate_timeout": "5 s"}')});
+	$braid->until_phase('draining');
 	$control->query_safe('SELECT pg_advisory_unlock(1)');
 	$braid->until_sql(q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; SELECT count(*)%' AND wait_event_type = 'Extension'}, '1', 'who has read waits at the gate');
 	$control->query_safe('SELECT pg_advisory_unlock(2)');
 	$braid->until_sql(q{SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'}, '1', 'who has written waits for what that one holds');
-	is(ended($reader), '', 'who has read goes on when the snapshot gives way');
-	is(ended($writer), '', 'who has written, too');
-	is(ended($snapshot), '', 'and the snapshot is made in the end');
+	is($braid->ended($reader), '', 'who has read goes on when the snapshot gives way');
+	is($braid->ended($writer), '', 'who has written, too');
+	is($braid->ended($snapshot), '', 'and the snapshot is made in the end');
 	is(shop('SELECT count(*) FROM made'), 3, 'nothing was cancelled');
 	$control->quit;
 }
@@ -193,17 +167,17 @@ sub snapshot_is_exact
 	my $error = $braid->error_of(q{SELECT pgbranch_snapshot('no', options => '{"timeout": "300 ms"}')}, dbname => 'shop');
 	like($error, qr/ERROR:  55006: .*\nDETAIL:  In the way: public\.made is locked by $pid\./, 'who has a table locked is named');
 	$locker->query_safe('COMMIT');
-	hold_at('frozen');
-	my $snapshot = in_background(q{SELECT pgbranch_snapshot('locks')});
-	until_phase('held');
-	my @late = map { in_background($_) } 'VACUUM made', 'CREATE INDEX CONCURRENTLY ON pgbench_branches (bbalance)', 'REINDEX TABLE made', 'CLUSTER pgbench_accounts USING pgbench_accounts_pkey',
+	$braid->hold_at('frozen');
+	my $snapshot = $braid->in_background(q{SELECT pgbranch_snapshot('locks')});
+	$braid->until_phase('held');
+	my @late = map { $braid->in_background($_) } 'VACUUM made', 'CREATE INDEX CONCURRENTLY ON pgbench_branches (bbalance)', 'REINDEX TABLE made', 'CLUSTER pgbench_accounts USING pgbench_accounts_pkey',
 		'TRUNCATE made', 'COPY made FROM PROGRAM $$echo 5$$', q{DO 'BEGIN UPDATE made SET i = i; COMMIT; END'}, 'SELECT * FROM made FOR UPDATE', 'CREATE TABLE later ()';
 	$braid->until_sql(q{SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND datname = 'shop' AND pid <> pg_backend_pid()
 		AND (wait_event_type IN ('Lock', 'Extension')) AND backend_type = 'client backend' AND query NOT LIKE '%pgbranch_snapshot%'}, '9', 'all that would change something waits');
 	is(shop('SELECT count(*) FROM made'), 4, 'who reads does not');
-	hold_at('');
-	is(ended($snapshot), '', 'the snapshot is made');
-	is(join('', map { ended($_) } @late), '', 'and all go on');
+	$braid->hold_at('');
+	is($braid->ended($snapshot), '', 'the snapshot is made');
+	is(join('', map { $braid->ended($_) } @late), '', 'and all go on');
 	shop(q{SELECT pgbranch_create('of-locks', 'locks')});
 	is($braid->sql(q{SELECT count(*), to_regclass('later') IS NULL FROM made}, dbname => 'shop@of-locks'), '4|t', 'the snapshot has nothing of theirs');
 	$locker->quit;
@@ -253,38 +227,38 @@ $braid->sql(q{SELECT pg_drop_replication_slot('mine')});
 # What writes past the gate and the locks is found in WAL.
 {
 	shop('CREATE TABLE words (w int[]) WITH (autovacuum_enabled = false); CREATE INDEX words_w ON words USING gin (w) WITH (fastupdate = on); INSERT INTO words SELECT ARRAY[g] FROM generate_series(1, 100) g');
-	hold_at('frozen');
-	my $snapshot = in_background(q{SELECT pgbranch_snapshot('intruded')});
-	until_phase('held');
+	$braid->hold_at('frozen');
+	my $snapshot = $braid->in_background(q{SELECT pgbranch_snapshot('intruded')});
+	$braid->until_phase('held');
 	like(shop(q{SELECT gin_clean_pending_list('words_w')}), qr/^[1-9]/, 'a function writes an index while the database should stand still');
-	hold_at('');
-	like(ended($snapshot), qr/ERROR:  40001: something has written.*\nDETAIL:  WAL of Gin/, 'the copy is thrown away');
+	$braid->hold_at('');
+	like($braid->ended($snapshot), qr/ERROR:  40001: something has written.*\nDETAIL:  WAL of Gin/, 'the copy is thrown away');
 	is(shop(q{SELECT count(*) FROM pgbraid.branches WHERE name = 'intruded'}), 0, 'all of it');
 }
 
 # A transaction that begins with a sequence, and so has a number when it comes to the gate.
 {
 	shop('CREATE TABLE orders (id int); CREATE TABLE lines (id int); CREATE SEQUENCE ids');
-	hold_at('frozen');
-	my $snapshot = in_background(q{SELECT pgbranch_snapshot('numbered')});
-	until_phase('held');
-	my $writer = in_background(q{BEGIN; SELECT nextval('ids'); INSERT INTO orders VALUES (1); INSERT INTO lines VALUES (1); COMMIT});
+	$braid->hold_at('frozen');
+	my $snapshot = $braid->in_background(q{SELECT pgbranch_snapshot('numbered')});
+	$braid->until_phase('held');
+	my $writer = $braid->in_background(q{BEGIN; SELECT nextval('ids'); INSERT INTO orders VALUES (1); INSERT INTO lines VALUES (1); COMMIT});
 	$braid->until_sql(q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; SELECT nextval%' AND wait_event_type = 'Extension'}, '1', 'waits like others');
-	hold_at('');
-	is(ended($snapshot) . ended($writer), '', 'and goes on like others');
+	$braid->hold_at('');
+	is($braid->ended($snapshot) . $braid->ended($writer), '', 'and goes on like others');
 	shop(q{SELECT pgbranch_create('of-numbered', 'numbered')});
 	is($braid->sql(q{SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM lines), nextval('ids') > 0}, dbname => 'shop@of-numbered'), '0|0|t', 'it is not in the snapshot');
 }
 
 # Who connects while names are changed waits, and gets the branch that is checked out then.
 {
-	hold_at('switching');
-	my $switch = in_background(q{SELECT pgbranch_checkout('of-lo', 'shop', options => '{"sessions": "keep"}')}, 'postgres');
-	until_phase('held');
-	my $late = in_background(q{SELECT 'on ' || branch FROM pgbranch_status()});
+	$braid->hold_at('switching');
+	my $switch = $braid->in_background(q{SELECT pgbranch_checkout('of-lo', 'shop', options => '{"sessions": "keep"}')}, dbname => 'postgres');
+	$braid->until_phase('held');
+	my $late = $braid->in_background(q{SELECT 'on ' || branch FROM pgbranch_status()});
 	$braid->until_sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND objsubid = 20546 AND NOT granted}, '1', 'a connection waits for a switch');
-	hold_at('');
-	is(ended($switch) . ended($late), '', 'and is made when it is done');
+	$braid->hold_at('');
+	is($braid->ended($switch) . $braid->ended($late), '', 'and is made when it is done');
 	is(${ $late->{out} }, "on of-lo\n", 'to the branch that is checked out now');
 	shop(q{SELECT pgbranch_checkout('main')});
 }
@@ -293,25 +267,25 @@ $braid->sql(q{SELECT pg_drop_replication_slot('mine')});
 {
 	shop(q{SELECT pgbranch_spares('numbered', 1)});
 	$braid->until_sql(q{SELECT spares FROM pgbranch_list('shop') WHERE name = 'numbered'}, '1', 'there is one spare');
-	hold_at('switching');
-	my $faster = in_background(q{SELECT pgbranch_reset('numbered', 'shop')}, 'postgres');
-	until_phase('held');
-	my $other = in_background(q{SELECT pgbranch_reset('numbered', 'shop@of-lo')}, 'postgres');
+	$braid->hold_at('switching');
+	my $faster = $braid->in_background(q{SELECT pgbranch_reset('numbered', 'shop')}, dbname => 'postgres');
+	$braid->until_phase('held');
+	my $other = $braid->in_background(q{SELECT pgbranch_reset('numbered', 'shop@of-lo')}, dbname => 'postgres');
 	$braid->until_sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND objsubid = 20550 AND NOT granted}, '1', 'another reset wants it, too');
-	hold_at('');
-	is(ended($faster) . ended($other), '', 'both are done');
+	$braid->hold_at('');
+	is($braid->ended($faster) . $braid->ended($other), '', 'both are done');
 	isnt(${ $faster->{out} }, ${ $other->{out} }, 'with two copies');
 	shop(q{SELECT pgbranch_spares('numbered', 0)});
 }
 
 # A session that gives up, times out, or goes away.
 {
-	hold_at('half');
+	$braid->hold_at('half');
 	my $error = $braid->error_of(q{SET statement_timeout = '1s'; SELECT pgbranch_snapshot('given-up')}, dbname => 'shop');
 	like($error, qr/ERROR:  57014/, 'a timeout ends the wait');
 	$braid->until_sql(q{SELECT count(*) FROM pgbraid.branches WHERE name = 'given-up'}, '0', 'and what was begun is undone');
 	$braid->until_sql(q{SELECT count(*) FROM pgbraid.stat_branch}, '0', 'the process has ended');
-	hold_at('');
+	$braid->hold_at('');
 }
 
 # More tables than there is room for locks.

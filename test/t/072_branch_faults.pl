@@ -3,14 +3,14 @@
 use strict;
 use warnings;
 
-use Braid;
+use Branches;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Until;
 
-my $braid = Braid->new(nats => 0, conf => "fsync = on\nrestart_after_crash = on\npgbraid.restart_delay_max = 200ms");
+my $braid = Branches->new(nats => 0, conf => "fsync = on\nrestart_after_crash = on\npgbraid.restart_delay_max = 200ms");
 my $node = $braid->node;
 my $backup = 'base';
 $node->backup($backup);
@@ -23,69 +23,6 @@ sub shop { return $braid->sql($_[0], dbname => 'shop') }
 shop(q{CREATE EXTENSION pgbraid; CREATE TABLE items AS SELECT i, repeat('x', 100) AS x FROM generate_series(1, 5000) i; CREATE UNIQUE INDEX ON items (i);
 	CREATE UNLOGGED TABLE fleeting AS SELECT 1 AS i; CREATE SEQUENCE numbers; SELECT nextval('numbers') FROM generate_series(1, 5)});
 
-# Directories of databases on disk, and databases in the catalogue.
-sub directories
-{
-	my ($data) = @_;
-	opendir(my $dir, "$data/base") or die $!;
-	return join ',', sort { $a <=> $b } grep { /^\d+$/ } readdir $dir;
-}
-
-sub agree
-{
-	my ($step) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $catalogue = q{SELECT string_agg(oid::text, ',' ORDER BY oid) FROM pg_database};
-	$braid->until_sql(q{SELECT count(*) FROM pg_database WHERE datconnlimit = -2}, '0', "$step: nothing half-made is left");
-	is(directories($node->data_dir), $braid->sql($catalogue), "$step: catalogue and directories agree");
-	return;
-}
-
-sub hold_at
-{
-	$braid->sql("ALTER SYSTEM SET pgbraid.branch_hold_at = '$_[0]'");
-	return $braid->sql('SELECT pg_reload_conf()');
-}
-
-sub in_background
-{
-	my ($sql) = @_;
-	my ($out, $err) = ('', '');
-	return IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ], '<', \undef, '>', \$out, '2>', \$err);
-}
-
-# Brings the operation to the step, and kills.
-sub kill_at
-{
-	my ($step, $sql, $how) = @_;
-	hold_at($step);
-	my $session = in_background($sql);
-	$braid->until_sql(q{SELECT count(*) FROM pgbraid.stat_branch WHERE phase = 'held'}, '1');
-	my $pid = $braid->sql(q{SELECT pid FROM pgbraid.stat_branch});
-	if ($how eq 'server')
-	{
-		$node->stop('immediate');
-		$node->append_conf('postgresql.auto.conf', "pgbraid.branch_hold_at = ''");
-		$node->start;
-	}
-	elsif ($how eq 'kill -9')
-	{
-		my $offset = -s $node->logfile;
-		$node->append_conf('postgresql.auto.conf', "pgbraid.branch_hold_at = ''");
-		kill 'KILL', $pid or die "there is no process $pid";
-		$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
-		$braid->until_sql('SELECT 1', '1');
-	}
-	else
-	{
-		$node->append_conf('postgresql.auto.conf', "pgbraid.branch_hold_at = ''");
-		kill 'TERM', $pid or die "there is no process $pid";
-	}
-	$session->finish;
-	hold_at('');
-	return;
-}
-
 sub items { return $braid->sql('SELECT count(*) FROM items', dbname => $_[0] // 'shop') }
 
 my $number = 0;
@@ -95,21 +32,21 @@ for my $how ('server', 'kill -9', 'terminate')
 	for my $step (@copying)
 	{
 		my $name = 's' . ++$number;
-		kill_at($step, "SELECT pgbranch_snapshot('$name', 'shop')", $how);
-		agree("snapshot, $how at $step");
+		$braid->kill_at($step, "SELECT pgbranch_snapshot('$name', 'shop')", $how, dbname => 'postgres');
+		$braid->agree("snapshot, $how at $step");
 		is($braid->sql("SELECT count(*) FROM pgbranch_list('shop') WHERE name = '$name'"), 0, "snapshot, $how at $step: there is none");
 	}
-	kill_at('completed', "SELECT pgbranch_snapshot('done$number', 'shop')", $how);
-	agree("snapshot, $how when it is committed");
+	$braid->kill_at('completed', "SELECT pgbranch_snapshot('done$number', 'shop')", $how, dbname => 'postgres');
+	$braid->agree("snapshot, $how when it is committed");
 	is($braid->sql("SELECT state FROM pgbranch_list('shop') WHERE name = 'done$number'"), 'ready', "snapshot, $how when it is committed: it is whole");
 
 	$braid->sql("SELECT pgbranch_create('b$number', database => 'shop')");
 	$braid->sql('DELETE FROM items WHERE i > 100', dbname => "shop\@b$number");
-	kill_at('switching', "SELECT pgbranch_checkout('b$number', 'shop')", $how);
-	agree("checkout, $how before its commit");
+	$braid->kill_at('switching', "SELECT pgbranch_checkout('b$number', 'shop')", $how, dbname => 'postgres');
+	$braid->agree("checkout, $how before its commit");
 	is(items(), 5000, "checkout, $how before its commit: nothing has changed");
-	kill_at('switched', "SELECT pgbranch_checkout('b$number', 'shop')", $how);
-	agree("checkout, $how after its commit");
+	$braid->kill_at('switched', "SELECT pgbranch_checkout('b$number', 'shop')", $how, dbname => 'postgres');
+	$braid->agree("checkout, $how after its commit");
 	is(items() . ' ' . items('shop@main'), '100 5000', "checkout, $how after its commit: both branches are there");
 	$braid->sql("SELECT pgbranch_checkout('main', 'shop')");
 
@@ -117,23 +54,23 @@ for my $how ('server', 'kill -9', 'terminate')
 	my $thrown_away = $braid->sql($trash);
 	for my $step (qw(half switching))
 	{
-		kill_at($step, "SELECT pgbranch_reset('done$number', 'shop')", $how);
-		agree("reset, $how at $step");
+		$braid->kill_at($step, "SELECT pgbranch_reset('done$number', 'shop')", $how, dbname => 'postgres');
+		$braid->agree("reset, $how at $step");
 		is(items(), 5000, "reset, $how at $step: nothing has changed");
 		is($braid->sql($trash), $thrown_away, "reset, $how at $step: nor been thrown away");
 	}
 	shop('DELETE FROM items WHERE i > 10');
-	kill_at('switched', "SELECT pgbranch_reset('done$number', 'shop')", $how);
-	agree("reset, $how after its commit");
+	$braid->kill_at('switched', "SELECT pgbranch_reset('done$number', 'shop')", $how, dbname => 'postgres');
+	$braid->agree("reset, $how after its commit");
 	is(items(), 5000, "reset, $how after its commit: it is done");
 	$braid->sql("SELECT pgbranch_undo('main', 'shop')");
 	is(items(), 10, "reset, $how after its commit: and can be undone");
 	$braid->sql("SELECT pgbranch_undo('main', 'shop')");
 
-	kill_at('switching', "SELECT pgbranch_drop('b$number', 'shop')", $how);
+	$braid->kill_at('switching', "SELECT pgbranch_drop('b$number', 'shop')", $how, dbname => 'postgres');
 	is(items("shop\@b$number"), 100, "drop, $how before its commit: nothing has changed");
-	kill_at('switched', "SELECT pgbranch_drop('b$number', 'shop')", $how);
-	agree("drop, $how after its commit");
+	$braid->kill_at('switched', "SELECT pgbranch_drop('b$number', 'shop')", $how, dbname => 'postgres');
+	$braid->agree("drop, $how after its commit");
 	is($braid->sql("SELECT count(*) FROM pgbranch_list('shop') WHERE name = 'b$number'"), 0, "drop, $how after its commit: it is done");
 	$braid->sql("SELECT pgbranch_undo('b$number', 'shop')");
 	is(items("shop\@b$number"), 100, "drop, $how after its commit: and can be undone");
@@ -179,19 +116,19 @@ SKIP:
 
 # The trash is emptied, and the process that does it is killed meanwhile.
 $braid->sql(q{ALTER SYSTEM SET pgbraid.branch_trash_age = 0});
-hold_at('removing');
+$braid->hold_at('removing');
 $braid->sql("SELECT pgbranch_drop('after', 'shop', force => true)");
 $braid->until_sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgbraid keeper' AND state = 'active'}, '1');
 $node->stop('immediate');
 $node->append_conf('postgresql.auto.conf', "pgbraid.branch_hold_at = ''");
 $node->start;
 $braid->until_sql(q{SELECT trash FROM pgbranch_status('shop')}, '0', 'the trash is emptied after a crash');
-agree('keeper');
+$braid->agree('keeper');
 
 # The standby has replayed all of it.
 $node->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', q{SELECT string_agg(oid::text, ',' ORDER BY oid) FROM pg_database}), $braid->sql(q{SELECT string_agg(oid::text, ',' ORDER BY oid) FROM pg_database}), 'the standby has the same databases');
-is(directories($standby->data_dir), directories($node->data_dir), 'and the same directories');
+is($braid->directories($standby), $braid->directories, 'and the same directories');
 is($standby->safe_psql('shop', 'SELECT count(*) FROM items'), 5000, 'with their contents');
 $braid->node->safe_psql('shop', q{SELECT pgbranch_create('promoted')});
 $node->wait_for_catchup($standby);

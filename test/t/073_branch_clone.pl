@@ -3,7 +3,7 @@
 use strict;
 use warnings;
 
-use Braid;
+use Branches;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -27,7 +27,7 @@ SKIP:
 {
 	skip 'every file system here can clone', 5 unless $plain;
 	$PostgreSQL::Test::Utils::tmp_check = $plain;
-	my $braid = Braid->new(nats => 0, name => 'plain');
+	my $braid = Branches->new(nats => 0, name => 'plain');
 	my $refused = $braid->refuses(q{SELECT pgbranch_snapshot('no', options => '{"method": "clone"}')}, '0A000', 'wal', 'a clone is refused');
 	like($refused, qr/tablespace "pg_default"/, 'with the reason');
 	is($braid->sql(q{SELECT count(*) FROM pgbraid.branches WHERE name = 'no'}), 0, 'and nothing is left');
@@ -41,7 +41,7 @@ SKIP:
 {
 skip 'no file system here can clone files: see PGBRAID_CLONE_DIR', 1 unless $cloning;
 $PostgreSQL::Test::Utils::tmp_check = $cloning;
-my $braid = Braid->new(nats => 0, name => 'cloning', conf => <<'END');
+my $braid = Branches->new(nats => 0, name => 'cloning', conf => <<'END');
 fsync = on
 restart_after_crash = on
 autovacuum = on
@@ -59,21 +59,6 @@ sub shop { return $braid->sql($_[0], dbname => 'shop') }
 shop('CREATE EXTENSION pgbraid; CREATE EXTENSION amcheck; CREATE EXTENSION pageinspect');
 $node->command_ok([ 'pgbench', '-i', '-q', '-s', 5, 'shop' ], 'tables are there');
 shop(q{CREATE UNLOGGED TABLE fleeting AS SELECT generate_series(1, 10000) i; CREATE SEQUENCE numbers; SELECT nextval('numbers') FROM generate_series(1, 5)});
-
-sub in_background
-{
-	my ($sql) = @_;
-	my ($out, $err) = ('', '');
-	return IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('shop'), '-c', $sql ], '<', \undef, '>', \$out, '2>', \$err);
-}
-
-sub hold_at
-{
-	$braid->sql("ALTER SYSTEM SET pgbraid.branch_hold_at = '$_[0]'");
-	return $braid->sql('SELECT pg_reload_conf()');
-}
-
-sub until_held { return $braid->until_sql(q{SELECT count(*) FROM pgbraid.stat_branch WHERE phase = 'held'}, '1') }
 
 sub how { return shop("SELECT detail FROM pgbranch_log() WHERE name = '$_[0]' AND operation IN ('snapshot', 'create')") }
 
@@ -170,12 +155,12 @@ $braid->sql(q{SELECT pg_create_physical_replication_slot('waiting')});
 wal_instead('slot', 55000, qr/replication slot waiting/, 'a physical slot');
 $braid->sql(q{SELECT pg_drop_replication_slot('waiting')});
 {
-	hold_at('half');
-	my $overtaken = in_background(q{SELECT pgbranch_create('overtaken')});
-	until_held();
+	$braid->hold_at('half');
+	my $overtaken = $braid->in_background(q{SELECT pgbranch_create('overtaken')});
+	$braid->until_phase('held');
 	$braid->sql(q{SELECT pg_create_physical_replication_slot('late')});
-	hold_at('');
-	ok(!$overtaken->finish, 'who begins to replay WAL while files are cloned ends the clone');
+	$braid->hold_at('');
+	isnt($braid->ended($overtaken), '', 'who begins to replay WAL while files are cloned ends the clone');
 	is(shop(q{SELECT count(*) FROM pgbranch_list() WHERE name = 'overtaken'}), 0, 'and nothing is left of it');
 	$braid->sql(q{SELECT pg_drop_replication_slot('late')});
 }
@@ -189,13 +174,13 @@ shop(q{CREATE TABLE pruned (i int, x text) WITH (autovacuum_enabled = false); IN
 	UPDATE pruned SET i = 2});
 my $items = q{SELECT string_agg(lp || ':' || lp_flags || ':' || lp_len, ' ' ORDER BY lp) FROM heap_page_items(get_raw_page('pruned', 0))};
 my $before = shop($items);
-hold_at('half');
-my $creation = in_background(q{SELECT pgbranch_create('missed', options => '{"method": "clone"}')});
-until_held();
+$braid->hold_at('half');
+my $creation = $braid->in_background(q{SELECT pgbranch_create('missed', options => '{"method": "clone"}')});
+$braid->until_phase('held');
 shop('SELECT count(*) FROM pruned');
 isnt(shop($items), $before, 'a reader prunes a page');
-hold_at('');
-$creation->finish;
+$braid->hold_at('');
+$braid->ended($creation);
 $braid->sql('UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid < 1000; UPDATE pgbench_history SET delta = delta + 999 WHERE ctid = (SELECT min(ctid) FROM pgbench_history); '
 	. 'UPDATE pgbench_tellers SET tbalance = tbalance + 999 WHERE tid = 1; UPDATE pgbench_branches SET bbalance = bbalance + 999 WHERE bid = 1', dbname => 'shop@missed');
 {
@@ -231,32 +216,12 @@ SKIP:
 }
 
 # Crashes.
-sub directories
-{
-	opendir(my $dir, $node->data_dir . '/base') or die $!;
-	return join ',', sort { $a <=> $b } grep { /^\d+$/ } readdir $dir;
-}
-
-sub crash_at
-{
-	my ($step, $sql) = @_;
-	hold_at($step);
-	my $session = in_background($sql);
-	until_held();
-	$node->stop('immediate');
-	$node->append_conf('postgresql.auto.conf', "pgbraid.branch_hold_at = ''");
-	$node->start;
-	$session->finish;
-	return hold_at('');
-}
-
 shop('SELECT pgbranch_drop(name, force => true) FROM pgbranch_list() WHERE NOT checked_out');
 for my $step (qw(intent frozen copying half copied completing completed))
 {
 	shop('UPDATE pgbench_accounts SET abalance = abalance WHERE aid < 5000');
-	crash_at($step, "SELECT pgbranch_create('$step', options => '{\"method\": \"clone\"}')");
-	$braid->until_sql(q{SELECT count(*) FROM pg_database WHERE datconnlimit = -2}, '0', "$step: nothing half-made is left");
-	is(directories(), $braid->sql(q{SELECT string_agg(oid::text, ',' ORDER BY oid) FROM pg_database}), "$step: catalogue and directories agree");
+	$braid->kill_at($step, "SELECT pgbranch_create('$step', options => '{\"method\": \"clone\"}')", 'server');
+	$braid->agree($step);
 	is(shop("SELECT count(*) FROM pgbranch_list() WHERE name = '$step'"), $step eq 'completed' ? 1 : 0, "$step: whole or gone");
 	is(shop($invariant), 't', "$step: the original is as it was");
 }
