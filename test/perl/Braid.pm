@@ -10,6 +10,7 @@ use NatsServer;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Until;
 
 my $seconds = $PostgreSQL::Test::Utils::timeout_default;
 my $nodes = 0;
@@ -82,7 +83,7 @@ sub until_sql
 {
 	my ($self, $query, $expected, $name, %options) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $met = $self->{node}->poll_query_until($options{dbname} // 'postgres', $query, $expected // 't');
+	my $met = until_answer($self->{node}->connstr($options{dbname} // 'postgres'), $query, $expected // 't');
 	ok($met, $name) if defined $name;
 	die "condition not met: $query" unless $met || defined $name;
 	return $met;

@@ -4,10 +4,11 @@ use strict;
 use warnings;
 
 use Exporter qw(import);
+use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(time sleep);
 
-our @EXPORT = qw(until_true);
+our @EXPORT = qw(until_true until_answer);
 
 # Polls until the check returns something true, and returns that; ends the file if it doesn't.
 sub until_true
@@ -21,6 +22,43 @@ sub until_true
 		sleep 0.01;
 	}
 	return $result;
+}
+
+# Polls until psql prints that for the query; false if it doesn't. One psql asks again and again, as a new one each time
+# would take most of a processor; where its session is ended, another one goes on.
+sub until_answer
+{
+	my ($connection, $query, $expected) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my ($met, $first) = (0, 1);
+	while (!$met && ($first || time < $deadline))
+	{
+		sleep 0.1 unless $first;
+		$first = 0;
+		$met = _watch($connection, $query, $expected, $deadline);
+	}
+	return $met;
+}
+
+# Until it answers so, or the session ends, or it is too late.
+sub _watch
+{
+	my ($connection, $query, $expected, $deadline) = @_;
+	my ($end, $out, $err) = ("\x1e", '', '');
+	my $script = ($query =~ s/[;\s]+$//r) . "\n\\; SELECT E'\\x1e' \\watch 0.05\n";
+	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $connection ], '<', \$script, '>', \$out, '2>', \$err,
+		IPC::Run::timeout(1 + $deadline - time));
+	my $met = 0;
+	while (!$met && $psql->pumpable)
+	{
+		eval { $psql->pump; 1 } or last;	# or it is too late
+		while ($out =~ s/\A(.*?)\n?\Q$end\E\n//s)
+		{
+			$met ||= $1 eq $expected;
+		}
+	}
+	$psql->kill_kill;
+	return $met;
 }
 
 1;

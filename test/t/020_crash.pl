@@ -41,7 +41,7 @@ for my $round (1 .. 2)
 	Load::wait_for_rows($braid, 2000);
 	kill 'KILL', worker_pid();
 	Load::finish($load);
-	$node->poll_query_until('postgres', 'SELECT true');
+	$braid->until_sql('SELECT true');
 	$braid->until_state('load', 'streaming', "worker killed with -9, round $round: streams again after crash recovery");
 }
 Load::is_exactly_published($braid, 'load', 'worker killed with -9');

@@ -58,7 +58,7 @@ my @deaths = (
 	[ 'worker killed with -9' => sub {
 		kill 'KILL', $braid->sql('SELECT pid FROM pgbraid.stat_flow');
 		stop_load();
-		$node->poll_query_until('postgres', 'SELECT true');
+		$braid->until_sql('SELECT true');
 		start_load();
 	} ],
 	[ 'worker terminated' => sub { $braid->sql('SELECT pg_terminate_backend(pid) FROM pgbraid.stat_flow') } ],
@@ -67,7 +67,7 @@ my @deaths = (
 	[ 'worker killed with -9 again' => sub {
 		kill 'KILL', $braid->sql('SELECT pid FROM pgbraid.stat_flow');
 		stop_load();
-		$node->poll_query_until('postgres', 'SELECT true');
+		$braid->until_sql('SELECT true');
 		start_load();
 	} ],
 );
