@@ -200,6 +200,7 @@ SELECT pg_extension_config_dump('pgbraid.flows_id_seq', '');
 
 CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgbraid.flows
 	FOR EACH STATEMENT EXECUTE FUNCTION pgbraid.catalog_changed();
+ALTER TABLE pgbraid.flows ENABLE ALWAYS TRIGGER catalog_changed;
 COMMENT ON TRIGGER catalog_changed ON pgbraid.flows IS 'whatever changes the table, the background workers hear of it';
 
 CREATE TRIGGER snapshot_requested AFTER INSERT ON pgbraid.flow_snapshots

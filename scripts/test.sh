@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds pgbraid and runs its tests: scripts/test.sh [checks|unit|regress|isolation|tap] [pattern]
-# Without arguments, all of them. The pattern picks unit tests or files by a part of their names.
+# Without arguments, all of them. The pattern picks unit tests (a regular expression) or files (a part of their names).
 # The last line of output is "N passed, N failed". Installs the module, with sudo where needed; JOBS sets how many
 # TAP files run at a time.
 set -euo pipefail
@@ -69,32 +69,17 @@ copy_tree() {
 	fi
 }
 
-# Half of a program's tests, of those that the pattern picks. Prints their names and how they ended.
-run_unit_half() { # program 0|1
-	GTEST_TOTAL_SHARDS=2 GTEST_SHARD_INDEX=$2 timeout --kill-after=20 900 "$1" --gtest_filter="*$pattern*" --gtest_color=no 2>&1 ||
-		echo "[  BROKEN  ] ${1##*/} ended with status $?"
-}
-
 run_unit() {
 	echo "Unit tests, with AddressSanitizer and UndefinedBehaviorSanitizer"
-	local log=$server_dir/unit.log half program
+	local log=$server_dir/unit.log
 	if ! (cd "$root" && cmake --preset asan && cmake --build --preset asan -j "$(nproc)") >"$log" 2>&1; then
 		count "build" 0 1 "$log"
 		return
 	fi
-	for half in 0 1; do
-		for program in "$root"/build/asan/test/unit/*_test; do
-			run_unit_half "$program" "$half"
-		done >"$log.$half" &
-	done
-	wait
-	cat "$log".[01] >"$log"
-	local bad
-	bad=$(matching -E '^\[  FAILED  \] .* \([0-9]+ ms\)$' "$log")
-	if ((bad == 0)); then
-		bad=$(matching '^\[  BROKEN  \]' "$log")	# it died in the midst of a test
-	fi
-	count "unit" "$(matching '^\[       OK \]' "$log")" "$bad" "$log"
+	(cd "$root" && timeout --kill-after=20 900 ctest --preset asan --timeout 120 -j 2 -R "${pattern:-.}") >"$log" 2>&1 || true
+	grep -q '% tests passed' "$log" || echo '0/0 Test #0: ctest broke off ***' >>"$log"
+	count "unit" "$(matching -E '^ *[0-9]+/[0-9]+ Test +#.* Passed ' "$log")" \
+		"$(matching -E '^ *[0-9]+/[0-9]+ Test +#.*\*\*\*' "$log")" "$log"
 }
 
 run_checks() {
@@ -233,11 +218,13 @@ run_tap() {
 
 # Why a TAP file died is in the log that PostgreSQL's test module keeps.
 show_last_words() { # name
-	local log=$server_dir/tap/$1/log/regress_log_$1
-	if [[ -e $log ]]; then
-		echo "---- the end of regress_log_$1"
-		grep -avE '^\[[0-9:.]+\]\([0-9.]+s\) ok ' "$log" | tail -n 15 || true
-	fi
+	local log
+	for log in "$server_dir/tap/$1"/{,tmp_check/}log/regress_log_"$1"; do	# from PostgreSQL 16 on, and before
+		if [[ -e $log ]]; then
+			echo "---- the end of regress_log_$1"
+			grep -avE '^\[[0-9:.]+\]\([0-9.]+s\) ok ' "$log" | tail -n 15 || true
+		fi
+	done
 }
 
 show_logs() {

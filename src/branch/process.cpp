@@ -34,7 +34,9 @@ void end_of_process(int, Datum)
 {
 	Operation &operation = *std::exchange(own, nullptr);
 	bool has_failed = !has_finished || operation.sqlstate[0] != '\0';
-	if (has_failed && !operation.has_client)
+	bool is_keeper_wanted = has_failed || leaves_work(operation.request); // once it is done it may be another one's
+	bool was_asked_for = operation.has_client;
+	if (has_failed && !was_asked_for)
 		ereport(LOG, (errmsg("%s \"%s\" of branches has failed: %s", name_of(operation.request.verb),
 							 operation.request.name, operation.message)));
 	{
@@ -49,8 +51,8 @@ void end_of_process(int, Datum)
 	}
 	ConditionVariableBroadcast(&operation.changed);
 	// What fails in the background is not tried again at once.
-	if (has_failed || leaves_work(operation.request))
-		worker::want_keeper(has_failed && !operation.has_client ? GetCurrentTimestamp() + pause : 0);
+	if (is_keeper_wanted)
+		worker::want_keeper(has_failed && !was_asked_for ? GetCurrentTimestamp() + pause : 0);
 }
 
 Operation &begin(Datum argument)

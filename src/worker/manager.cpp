@@ -238,7 +238,7 @@ void run()
 				settle(flow);
 			settle_scheduler(wanted.has_jobs);
 			if (clear && slots_clear && !wanted.has_jobs && may_retire(wanted.flows))
-				retire(touched);
+				retire(touched, wanted.flows.empty());
 			long patience = has_wal_limit(wanted.flows) ? Min(until_next_start(), look_at_wal_ms) : until_next_start();
 			waiter.wait(clear && slots_clear ? patience : 50);
 		}

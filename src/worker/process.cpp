@@ -35,6 +35,7 @@ void (*exit_callback)() = nullptr;
 bool terminated_by_admin = false;
 bool retiring = false;
 uint32 touched_at_retirement = 0;
+bool leaves_idle_database = false;
 emit_log_hook_type next_log_hook = nullptr;
 
 // Whatever ends this worker passes here first: ERROR, FATAL, a C++ exception that became one.
@@ -87,7 +88,9 @@ void detach(int code, Datum)
 		entry.stop_requested = false;
 		pg_atomic_write_u32(&entry.wants_wake, 0);
 		if (code == 0 && retiring && pg_atomic_read_u32(&entry.touched) == touched_at_retirement) {
-			free_retired(entry);
+			if (leaves_idle_database)
+				note_idle(entry.database);
+			free_entry(entry);
 		} else if (code == 0) {
 			entry.state = final_state;
 			entry.failures = 0;
@@ -319,7 +322,7 @@ void leave(State state)
 	proc_exit(0);
 }
 
-void retire(uint32 touched)
+void retire(uint32 touched, bool is_database_idle)
 {
 	{
 		Lock lock(Lock::exclusive);
@@ -329,6 +332,7 @@ void retire(uint32 touched)
 		entry.latch = nullptr; // from now on a touch goes to the launcher
 		retiring = true;
 		touched_at_retirement = touched;
+		leaves_idle_database = is_database_idle;
 	}
 	proc_exit(0);
 }

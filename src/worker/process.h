@@ -44,8 +44,10 @@ bool stop_requested() noexcept;
 // Leaves without an error. `state` is what the entry keeps.
 [[noreturn]] void leave(State state);
 
-// For a manager without work: leaves and frees its entry, unless the catalog has been touched since `touched` was read.
-void retire(uint32 touched);
+// For who has no work: leaves and frees its entry, unless the catalog has been touched since `touched` was read. A
+// manager says whether its database has neither flows nor jobs, so that none is started when the database is given
+// another name.
+void retire(uint32 touched, bool is_database_idle = false);
 
 // When this process leaves, whichever way: runs before shared memory is detached. Must not raise an error.
 void at_exit(void (*callback)());

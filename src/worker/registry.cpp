@@ -5,10 +5,8 @@
 
 extern "C" {
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 }
@@ -90,12 +88,6 @@ Oid *find_idle(Oid database)
 	Oid *end = std::end(registry->idle);
 	Oid *found = std::find(std::begin(registry->idle), end, database);
 	return found == end ? nullptr : found;
-}
-
-bool has_flows(Oid database)
-{
-	return std::any_of(registry->entries, registry->entries + entry_count(),
-					   [=](const Entry &entry) { return entry.kind == Kind::flow && entry.database == database; });
 }
 
 // Whoever held a database and died holds it no more.
@@ -211,13 +203,18 @@ void free_entry(Entry &entry) noexcept
 	for_each_counter(entry, [](pg_atomic_uint64 *counter) { pg_atomic_write_u64(counter, 0); });
 }
 
-void free_retired(Entry &entry) noexcept
+void note_idle(Oid database) noexcept
 {
-	if (entry.kind == Kind::manager && !has_flows(entry.database) && find_idle(entry.database) == nullptr) {
-		registry->idle[registry->next_idle] = entry.database;
-		registry->next_idle = (registry->next_idle + 1) % most_noted;
-	}
-	free_entry(entry);
+	if (find_idle(database) != nullptr)
+		return;
+	registry->idle[registry->next_idle] = database;
+	registry->next_idle = (registry->next_idle + 1) % most_noted;
+}
+
+void forget_idle(Oid database) noexcept
+{
+	if (Oid *idle = find_idle(database))
+		*idle = InvalidOid;
 }
 
 void set_trouble(Entry &entry, const char *sqlstate, const char *message, const char *hint) noexcept
@@ -299,8 +296,7 @@ static void tell_of_change(Oid database) noexcept
 void touch(Oid database) noexcept
 {
 	Lock lock(Lock::exclusive);
-	if (Oid *idle = find_idle(database))
-		*idle = InvalidOid;
+	forget_idle(database);
 	tell_of_change(database);
 }
 

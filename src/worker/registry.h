@@ -104,7 +104,11 @@ int entry_count() noexcept;
 Entry *find(Kind kind, Oid database, int64 object = 0) noexcept;
 Entry *add(Kind kind, Oid database, int64 object, const char *name) noexcept;
 void free_entry(Entry &entry) noexcept;
-void free_retired(Entry &entry) noexcept; // of a worker that has found nothing to do, or nothing more
+
+// Under Lock. A manager has found neither flows nor jobs in the database, and nothing has changed since; or that is not
+// sure any more. Of some databases only.
+void note_idle(Oid database) noexcept;
+void forget_idle(Oid database) noexcept;
 
 void set_trouble(Entry &entry, const char *sqlstate, const char *message, const char *hint) noexcept;
 void clear_trouble(Entry &entry) noexcept;
@@ -115,7 +119,7 @@ void wake_flows(Oid database) noexcept;
 
 // The catalog of this database has changed: wakes its flows and its manager, or has the launcher start one.
 void touch(Oid database) noexcept;
-// The database has got another name, or place in its family; which changes nothing where there are no flows.
+// The database has got another name, or place in its family; which is nothing to an idle one.
 void touch_moved(Oid database) noexcept;
 
 // For the scheduler of the database, if it has one: `touch` has it read the jobs again, else it looks at the runs.

@@ -78,15 +78,17 @@ sub refuses
 	return $error;
 }
 
-# Polls until the query says what is expected ('t'). Without a name for a test, failing ends the file.
+# Polls until the query, which changes nothing, says what is expected ('t'). Without a name for a test, failing ends the file.
 sub until_sql
 {
 	my ($self, $query, $expected, $name, %options) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $met = until_answer($self->{node}->connstr($options{dbname} // 'postgres'), $query, $expected // 't');
+	my ($met, $said) = until_answer($self->{node}->connstr($options{dbname} // 'postgres'), $query, $expected // 't');
 	ok($met, $name) if defined $name;
-	die "condition not met: $query" unless $met || defined $name;
-	return $met;
+	return 1 if $met;
+	die "condition not met: $query\nlast: $said" unless defined $name;
+	diag("$query\nlast: $said");
+	return 0;
 }
 
 sub until_state

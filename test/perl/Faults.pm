@@ -92,8 +92,8 @@ sub worker_pid
 sub terminate_worker
 {
 	my ($self) = @_;
-	$self->{braid}->until_sql(
-		"SELECT bool_or(pg_terminate_backend(pid)) FROM pgbraid.stat_flow WHERE flow = '$self->{flow}' AND pid IS NOT NULL");
+	my $worker = "FROM pgbraid.stat_flow WHERE flow = '$self->{flow}' AND pid IS NOT NULL";
+	until_true(sub { $self->{braid}->sql("SELECT pg_terminate_backend(pid) $worker") eq 't' }, 'the worker is terminated');
 	return;
 }
 

@@ -24,41 +24,45 @@ sub until_true
 	return $result;
 }
 
-# Polls until psql prints that for the query; false if it doesn't. One psql asks again and again, as a new one each time
-# would take most of a processor; where its session is ended, another one goes on.
+# Polls until psql prints that for the query. Returns whether it did, and what was printed last, with errors. One psql asks
+# again and again, as a new one each time would take most of a processor; where its session is ended, another one goes on.
+# It may ask once more after the answer that was waited for: the query must change nothing.
 sub until_answer
 {
 	my ($connection, $query, $expected) = @_;
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
-	my ($met, $first) = (0, 1);
-	while (!$met && ($first || time < $deadline))
+	my ($met, $said) = _watch($connection, $query, $expected, $deadline);
+	until ($met || time > $deadline)
 	{
-		sleep 0.1 unless $first;
-		$first = 0;
-		$met = _watch($connection, $query, $expected, $deadline);
+		sleep 0.1;
+		($met, $said) = _watch($connection, $query, $expected, $deadline);
 	}
-	return $met;
+	return ($met, $said);
 }
 
 # Until it answers so, or the session ends, or it is too late.
 sub _watch
 {
 	my ($connection, $query, $expected, $deadline) = @_;
-	my ($end, $out, $err) = ("\x1e", '', '');
+	my ($out, $err, $answer) = ('', '');
 	my $script = ($query =~ s/[;\s]+$//r) . "\n\\; SELECT E'\\x1e' \\watch 0.05\n";
 	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $connection ], '<', \$script, '>', \$out, '2>', \$err,
 		IPC::Run::timeout(1 + $deadline - time));
 	my $met = 0;
-	while (!$met && $psql->pumpable)
+	until ($met)
 	{
-		eval { $psql->pump; 1 } or last;	# or it is too late
-		while ($out =~ s/\A(.*?)\n?\Q$end\E\n//s)
+		if ($out =~ s/\A(.*?)\n?\x1e\n//s)
 		{
-			$met ||= $1 eq $expected;
+			$answer = $1;
+			$met = $answer eq $expected;
+		}
+		else
+		{
+			last unless $psql->pumpable && eval { $psql->pump; 1 };	# or it is too late
 		}
 	}
 	$psql->kill_kill;
-	return $met;
+	return ($met, ($answer // 'no answer') . "\n$err");
 }
 
 1;

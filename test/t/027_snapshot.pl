@@ -1,4 +1,5 @@
-# Two million rows are read while they change, and whatever dies meanwhile: in the end the stream tells the same table.
+# Half a million rows, or PGBRAID_ROWS, are read while they change, and whatever dies meanwhile: in the end the stream tells
+# the same table.
 use strict;
 use warnings;
 
@@ -7,7 +8,7 @@ use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $rows = $ENV{PGBRAID_ROWS} // 2_000_000;
+my $rows = $ENV{PGBRAID_ROWS} // 500_000;
 my $braid = Braid->new(conf => "restart_after_crash = on\nmax_wal_size = 4GB\npgbraid.flow_save_interval = 100ms");
 my $node = $braid->node;
 

@@ -14,12 +14,13 @@ note("PGBRAID_SEED=$seed");
 my $braid = Braid->new(nats => 0, conf => "pgbraid.job_executors = 3\nrestart_after_crash = on\n");
 my $node = $braid->node;
 
-# One that runs: right after a start of the server there may be none yet.
-sub executor
+# Does that to one that runs: right after a start of the server there may be none yet. Returns the result.
+sub with_executor
 {
-	my $query = "SELECT min(pid) FROM pgbraid.stat_worker WHERE kind = 'executor' AND pid IS NOT NULL";
-	$braid->until_sql("SELECT ($query) IS NOT NULL");
-	return $braid->sql($query);
+	my ($expression) = @_;
+	my $executors = "FROM pgbraid.stat_worker WHERE kind = 'executor' AND pid IS NOT NULL";
+	$braid->until_sql("SELECT count(*) > 0 $executors");
+	return $braid->sql("SELECT $expression $executors LIMIT 1");
 }
 
 sub wait_for_ready_after
@@ -57,12 +58,12 @@ for my $round (1 .. 12)
 	$done{$way}++;
 	if ($way eq 'terminate')
 	{
-		$braid->sql('SELECT pg_terminate_backend(' . executor() . ')');
+		with_executor('pg_terminate_backend(pid)');
 	}
 	elsif ($way eq 'kill')
 	{
 		my $offset = -s $node->logfile;
-		my $pid = executor();
+		my $pid = with_executor('pid');
 		if ($pid && kill('KILL', $pid)) { wait_for_ready_after($offset); }
 	}
 	else

@@ -142,20 +142,24 @@ is($braid->sql(q{SELECT count(*) FROM pg_replication_slots WHERE database LIKE '
 $braid->sql(q{SELECT pgbranch_checkout('main', 'copied'); SELECT pgbranch_drop('twig', 'copied', force => true)});
 $braid->sql('DROP DATABASE copied');
 
-# Branches that were switched while they had no flow are not forgotten when they get one.
-$braid->sql('CREATE DATABASE quiet');
+# A switch starts no process where there are no flows; they are found all the same as soon as there are.
+$braid->sql(q{CREATE DATABASE quiet; ALTER SYSTEM SET log_min_messages = debug1; SELECT pg_reload_conf()});
 shop(q{CREATE EXTENSION pgbraid; CREATE TABLE items (id integer PRIMARY KEY); SELECT pgbranch_create('side')}, 'quiet');
-for my $branch (qw(side main side main))
-{
-	$braid->sql("SELECT pgbranch_checkout('$branch', 'quiet')");
-	$braid->until_sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgbraid manager' AND datname LIKE 'quiet%'}, '0');
-}
+my $log_end = -s $braid->node->logfile;
+sub managers_started { return scalar(() = slurp_file($braid->node->logfile, $log_end) =~ /starting background worker process "pgbraid manager quiet/g) }
+$braid->sql(q{SELECT pgbranch_checkout('side', 'quiet')});
+until_true(\&managers_started, 'somebody looks whether the new branch has flows');
+$braid->until_sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgbraid manager' AND datname LIKE 'quiet%'}, '0');
+$log_end = -s $braid->node->logfile;
+$braid->sql("SELECT pgbranch_checkout('$_', 'quiet')") for qw(main side main);
 shop(q{SELECT pgflow_create('feed', tables => '{items}', stream => 'quiet', options => '{"follow": "family"}')}, 'quiet');
 state_in('quiet', 'streaming', 'a flow is made in a branch that had none');
+is(managers_started(), 1, 'for it a manager was started, and none before');
 $braid->sql(q{SELECT pgbranch_checkout('side', 'quiet')});
 state_in('quiet@main', 'resting', 'and follows the family');
 $braid->sql(q{SELECT pgbranch_checkout('main', 'quiet')});
 state_in('quiet', 'streaming', 'from then on');
+$braid->sql('ALTER SYSTEM RESET log_min_messages; SELECT pg_reload_conf()');
 
 # Switches under load, some of them with a crash. Each row is told exactly once.
 my $written = 100;
