@@ -34,7 +34,7 @@ sub peak_kb
 	my ($shared) = slurp_file("/proc/$pid/status") =~ /RssShmem:\s+(\d+)/;
 	return $peak - $shared;
 }
-my $rows = 5_000_000;
+my $rows = $ENV{PGBRAID_ROWS} // 1_500_000;
 $braid->sql("INSERT INTO rides SELECT g, 'a row like many others' FROM generate_series(2, $rows + 1) g");
 $braid->wait_for('rides');
 is($braid->sql('SELECT events_published FROM pgbraid.stat_flow'), $rows + 1, "$rows rows of one transaction are published");
