@@ -37,7 +37,7 @@ need_tools() {
 	need_command prove perl
 	perl -MIPC::Run -e 1 2>/dev/null || missing+=(libipc-run-perl)
 	need_command python3 python3-minimal
-	python3 -c 'import psycopg2' 2>/dev/null || missing+=(python3-psycopg2)
+	/usr/bin/python3 -c 'import psycopg2' 2>/dev/null || missing+=(python3-psycopg2)
 	need_command ps procps
 	need_command runuser util-linux
 	need_command mkfs.btrfs btrfs-progs
