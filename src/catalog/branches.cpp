@@ -11,8 +11,10 @@ extern "C" {
 #include "access/xact.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_subscription.h"
 #include "commands/seclabel.h"
 #include "common/hashfn.h"
+#include "replication/slot.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/fmgrprotos.h"
@@ -341,6 +343,9 @@ std::vector<MissingSpares> read_missing_spares()
 
 std::string slots_of(Oid database, Slots which)
 {
+	int count, active;
+	if (!pg::call([&] { return ReplicationSlotsCountDBSlots(database, &count, &active); }))
+		return {}; // the query takes milliseconds of a checkout
 	return names(which == Slots::all
 					 ? "SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_catalog.pg_replication_slots "
 					   " WHERE datoid = $1"
@@ -351,6 +356,8 @@ std::string slots_of(Oid database, Slots which)
 
 std::string subscriptions_of(Oid database)
 {
+	if (pg::call([&] { return CountDBSubscriptions(database); }) == 0)
+		return {};
 	return names("SELECT string_agg(subname, ', ' ORDER BY subname) FROM pg_catalog.pg_subscription WHERE subdbid = $1",
 				 database);
 }
