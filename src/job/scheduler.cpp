@@ -23,7 +23,7 @@ namespace {
 
 using worker::self;
 
-constexpr int64 clock_check = 5 * USECS_PER_SEC; // a machine that slept does not know that its sleep was longer
+constexpr int64 clock_check = 10 * USECS_PER_SEC; // a machine that slept does not know that its sleep was longer
 constexpr int64 sweep_interval = 5 * USECS_PER_SEC;
 constexpr int64 retention_interval = 60 * USECS_PER_SEC;
 constexpr int64 retention_pause = USECS_PER_SEC / 10; // where there is more to delete
