@@ -13,7 +13,7 @@ struct SharedArea {
 	const char *name; // of the memory and of its lock, in pg_shmem_allocations and pg_stat_activity; a literal
 	Size (*size)();	  // asked when the settings are known
 	void (*begin)(void *memory, LWLock *lock); // in the postmaster, once: makes the structure
-	void (*attach)(void *memory);			   // in every process: remembers where it is
+	void (*attach)(void *memory);			   // there, too: remembers where it is, which processes inherit
 };
 
 // In _PG_init, under shared_preload_libraries.
